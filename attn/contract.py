@@ -380,7 +380,8 @@ def _check_map(name: str, wanted: Map, tensor: Tensor, known: dict[str, int]) ->
     axes(wanted.shape, tensor, known, name)
     if wanted.range:
         low, high = wanted.range
-        assert low <= tensor.min() and tensor.max() <= high, f"{name} leaves {wanted.range}"
+        assert low <= tensor.min(), f"{name} goes down to {tensor.min():.3g}, below {low}"
+        assert tensor.max() <= high, f"{name} goes up to {tensor.max():.3g}, above {high}"
         assert tensor.max() > tensor.min(), f"{name} is the same everywhere"
     if wanted.sums:
         letters = wanted.shape.split()

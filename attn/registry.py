@@ -173,9 +173,7 @@ def names(family: str | None = None, pattern: str = "*") -> list[str]:
     """
     if family is not None and family not in FAMILIES:
         raise ValueError(unknown("family", family, FAMILIES))
-    return [
-        s for s, p in _files().items() if family in (None, p.parent.name) and fnmatch.fnmatchcase(s, pattern)
-    ]
+    return [s for s, p in _files().items() if family in (None, p.parent.name) and fnmatch.fnmatchcase(s, pattern)]
 
 
 def card(slug: str) -> Card:
@@ -217,6 +215,7 @@ def unknown(kind: str, value: Any, good: Iterable[str], also: dict[str, str] | N
     if nearest:
         text += f"; did you mean {' or '.join(repr(n) for n in nearest)}?"
     if len(good) <= 12:
+        text += "" if nearest else "."
         text += f" There {'is' if len(good) == 1 else 'are'}: {', '.join(good) or 'none'}."
     return text
 

@@ -66,7 +66,7 @@ def test_example():
     ],
 )
 def test_bad_calls_name_the_value_and_the_nearest_good_one(call, message):
-    with pytest.raises(ValueError, match="unknown|channels") as error:
+    with pytest.raises(ValueError, match=r"unknown|channels") as error:
         call()
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)

@@ -36,7 +36,9 @@ def test_equals_the_equations(bias):
     x = torch.randn(2, 24, 5, 3, dtype=torch.float64)
     w1, w2 = (layer.weight.flatten(1).tolist() for layer in (module.down, module.up))
     b1, b2 = (layer.bias.tolist() if bias else [0.0] * layer.out_channels for layer in (module.down, module.up))
-    torch.testing.assert_close(module(x), torch.tensor(loops(x.tolist(), w1, b1, w2, b2), dtype=x.dtype), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        module(x), torch.tensor(loops(x.tolist(), w1, b1, w2, b2), dtype=x.dtype), atol=1e-10, rtol=0
+    )
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
@@ -49,7 +51,9 @@ def test_equals_other_libraries(library):
     with torch.no_grad():
         for p in ours.parameters():
             p.normal_()
-    other.load_state_dict({f"fc{i}.{k}": v for i, m in ((1, ours.down), (2, ours.up)) for k, v in m.state_dict().items()})
+    other.load_state_dict(
+        {f"fc{i}.{k}": v for i, m in ((1, ours.down), (2, ours.up)) for k, v in m.state_dict().items()}
+    )
     x = torch.randn(2, 64, 9, 7)
     torch.testing.assert_close(ours(x), other(x), atol=1e-6, rtol=1e-6)
 

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 the attn authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# make book    the whole book from nothing: environment, data, pages, site
+# make test    the same environment, then the tests
+# make serve   the built site in a browser, on this machine only
+# make chapter S=se   one mechanism: its contract tests, its quick run, its page
+# make format  every file in the form that git holds (no outputs in notebooks, ruff's layout)
+# make setup   the environment alone; TORCH_INDEX=ADDRESS takes torch from there (its CPU-only build)
+# make clean   everything that was built; the environment and the data stay
+#
+# PYTHON=/path/to/python3.12 chooses the Python that .venv is made with, PROFILE=record|full and DEVICE=0 what the pages
+# train, J=4 how many pages run at a time.
+
+PROFILE ?= quick
+DEVICE ?=
+J ?= 2
+S ?=
+TORCH_INDEX ?=
+TESTS ?=
+
+fits = import ensurepip, sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13)
+newest = $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c '$(fits)' 2>/dev/null && echo $$p && exit; done; echo python3)
+ifndef PYTHON
+PYTHON := $(newest)
+else
+CHOSEN := --chosen
+endif
+
+venv := .venv/bin/python
+export OMP_NUM_THREADS := 1
+
+.PHONY: setup book serve chapter test format clean
+
+setup:
+	@$(PYTHON) book/tools/install.py $(CHOSEN) $(if $(TORCH_INDEX),--torch-index '$(TORCH_INDEX)')
+
+book: setup
+	@$(venv) book/tools/pages.py --profile '$(PROFILE)' --device '$(DEVICE)' --jobs '$(J)'
+	@$(venv) book/tools/build.py
+
+serve:
+	@$(PYTHON) book/tools/serve.py
+
+test: setup
+	@$(venv) -m attn data make digits
+	@$(venv) -m pytest $(TESTS)
+
+chapter: setup
+	@test -n '$(S)' || { echo 'make chapter S=se: which mechanism?'; exit 2; }
+	@$(venv) -m attn data make digits
+	@$(venv) -m pytest -k '[$(S)] or [$(S)- or -$(S)] or -$(S)-'
+	@$(venv) -m attn train '$(S)' --profile quick
+	@$(venv) book/tools/pages.py --profile '$(PROFILE)' --device '$(DEVICE)' --only '$(S)'
+	@$(venv) book/tools/build.py
+
+format: setup
+	@git ls-files -z '*.ipynb' | xargs -0 -r $(venv) -m nbstripout --keep-id
+	@$(venv) -m ruff check --fix --quiet
+	@$(venv) -m ruff format --quiet
+
+clean:
+	@rm -rf _build

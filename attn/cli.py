@@ -1,0 +1,394 @@
+# SPDX-FileCopyrightText: 2026 the attn authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ``attn`` command, which ``python -m attn`` is too.
+
+Each verb is a function ``_<verb>(args) -> int | None`` whose docstring is its help and whose arguments stand in
+``_parsers``. A verb imports what it needs when it runs, so that ``attn list`` works where ultralytics is missing.
+
+Exit status: 0 done, 1 failed, 2 a bad call. An error is one line on stderr; ``--traceback`` or ``ATTN_DEBUG=1`` shows
+where it arose.
+"""
+
+import argparse
+import ast
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .controls import CONTROLS
+from .registry import FAMILIES, Card, Map, card, names, unknown
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one call, ``sys.argv`` by default, and returns its exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser, verbs = _parsers()
+    try:
+        if not argv:
+            parser.print_help()
+            return 0
+        if argv[0] not in (*verbs, "-h", "--help", "--version"):
+            raise _BadCall("attn", unknown("verb", argv[0], verbs))
+        args, rest = parser.parse_known_args(argv)
+        if rest:
+            raise _BadCall(f"attn {args.verb}", _unexpected(rest[0], verbs[args.verb]))
+    except _BadCall as e:
+        print(e, file=sys.stderr)
+        return 2
+    try:
+        status = args.run(args) or 0
+        sys.stdout.flush()  # here, where a closed pipe is still caught
+        return status
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"attn {args.verb}: stopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, RuntimeError) as e:
+        if args.traceback or os.environ.get("ATTN_DEBUG") == "1":
+            raise
+        print(f"attn {args.verb}: {_one_line(e)}", file=sys.stderr)
+        return 2 if isinstance(e, ValueError | FileNotFoundError | FileExistsError) else 1
+
+
+class _BadCall(Exception):
+    """A call that the parser refuses: one line, which names the command."""
+
+    def __init__(self, command: str, message: str):
+        super().__init__(f"{command}: {message} See {command} --help.")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises where argparse would print the usage and leave."""
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise _BadCall(self.prog, message.rstrip(".") + ".")
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(
+        prog="attn",
+        description="Visual attention: what there is, what it costs, and how it gets into a detector.",
+        epilog="attn <verb> --help shows what a verb takes, with an example.",
+    )
+    from . import __version__
+
+    parser.add_argument("--version", action="version", version=f"attn {__version__}")
+    made = parser.add_subparsers(dest="verb", metavar="<verb>", parser_class=_Parser)
+    verbs = {}
+
+    def verb(run, example: str) -> _Parser:
+        name, help = run.__name__[1:], inspect.getdoc(run)
+        verbs[name] = new = made.add_parser(
+            name, help=help.splitlines()[0], description=help, epilog=f"example:\n  {example}"
+        )
+        new.set_defaults(run=run)
+        new.add_argument("--traceback", action="store_true", help="show where an error arose")
+        return new
+
+    def slug(parser) -> None:
+        parser.add_argument("slug", metavar="SLUG", help="a mechanism; attn list shows them")
+
+    def options(parser) -> None:
+        parser.add_argument(
+            *("-O", "--option"),
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="an option of the mechanism; attn show SLUG lists them; may be repeated",
+        )
+
+    new = verb(_list, "attn list --family channel")
+    new.add_argument("--family", metavar="FAMILY", help=f"only this one of {', '.join(FAMILIES)}")
+
+    new = verb(_show, "attn show se")
+    slug(new)
+
+    new = verb(_cost, "attn cost se --channels 256 --size 20 20 --option reduction=4")
+    slug(new)
+    new.add_argument("--channels", type=int, default=256, metavar="C", help="channels of the input (256)")
+    new.add_argument("--size", type=int, nargs=2, default=(20, 20), metavar=("H", "W"), help="of the input (20 20)")
+    new.add_argument("--batch", type=int, default=1, metavar="B", help="images, for the bytes kept for backward (1)")
+    options(new)
+
+    new = verb(_insert, "attn insert yolov5s.yaml se --at 9 -o yolov5s-se.yaml")
+    new.add_argument("model", metavar="MODEL", help="a model file, or a name that ultralytics knows")
+    slug(new)
+    _add_at(new, required=True)
+    new.add_argument("--start", metavar="START", help="plain (the default) or identity")
+    options(new)
+    new.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the new model there")
+
+    new = verb(_train, "attn train se --profile quick")
+    slug(new)
+    new.add_argument("--data", default="digits", metavar="SET", help="the data set (digits)")
+    new.add_argument("--profile", default="quick", metavar="PROFILE", help="quick (the default), record or full")
+    new.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the run and of its controls (0)")
+    _add_at(new)
+    new.add_argument("--epochs", type=int, metavar="N", help="instead of the profile's number")
+    new.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps; by default what there is")
+    new.add_argument("--start", metavar="START", help="plain (the default) or identity")
+    options(new)
+
+    new = verb(_data, "attn data make digits")
+    new.add_argument("action", metavar="ACTION", help=f"one of {', '.join(_ACTIONS)}")
+    new.add_argument("target", nargs="?", metavar="NAME|PATH", help="the set, or for check and convert a path")
+    new.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where convert writes")
+    return parser, verbs
+
+
+def _add_at(parser: _Parser, **settings) -> None:
+    parser.add_argument(
+        "--at",
+        action="append",
+        metavar="PLACE",
+        help="where: 9 (becomes that layer), before:SPPF, after:C3, after:C3[1], neck; may be repeated",
+        **settings,
+    )
+
+
+# The verbs
+
+
+def _list(args) -> None:
+    """List the mechanisms, family by family.
+
+    The parameters are those at 256 channels with the paper's options; the last column says how the cost grows, in
+    the letters of book/notation.md."""
+    from .measure import Table
+
+    slugs = names(args.family)
+    table = Table(
+        {"slug": c.slug, "name": c.name, "year": str(c.year), "parameters": c.params(256), "cost grows with": c.order}
+        for c in map(card, slugs)
+    )
+    head, *rows = str(table).splitlines() or [""]
+    print(f"  {head}".rstrip())
+    family = None
+    for slug, row in zip(slugs, rows, strict=True):
+        if card(slug).family != family:
+            family = card(slug).family
+            print(family)
+        print(f"  {row}")
+
+
+def _show(args) -> None:
+    """Show the card of a mechanism: its paper, shapes, cost and limits, and how it is used."""
+    facts = card(args.slug)
+    print(f"{facts.name} ({facts.slug}), {facts.family} attention\n")
+    rows = list(_facts(facts))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        for i, line in enumerate(value.splitlines()):
+            print(f"{'' if i else name:{width}}  {line}")
+    print(f"\n{inspect.getdoc(facts.cls)}")
+
+
+def _facts(c: Card) -> Iterable[tuple[str, str]]:
+    """The rows of a card for the terminal; what a mechanism has not is left out."""
+
+    def described(m: Map) -> str:
+        text = m.shape
+        if m.range:
+            text += f", from {m.range[0]} to {m.range[1]}"
+        return text + (f", sums to one over {m.sums}" if m.sums else "")
+
+    def given(options: dict[str, Any], sign: str = "=") -> str:
+        return ", ".join(f"{k}{sign}{v}" for k, v in options.items())
+
+    maps = {"": c.maps} if isinstance(c.maps, Map) else c.maps
+    yield "paper", f"{c.title}\n{', '.join(c.authors)}\n{c.venue}, {c.year}; {c.paper}"
+    if c.code:
+        yield "authors' code", f"{c.code} (licence: {c.code_licence})"
+    yield "input", "\n".join(c.shape_in)
+    yield "result", c.shape_out
+    yield "attention", "\n".join(f"{name}: {described(m)}" if name else described(m) for name, m in maps.items())
+    if c.options:
+        yield "options", given(c.options)
+    if c.studied:
+        yield "studied", "\n".join(f"{k}: {', '.join(map(str, values))}" for k, values in c.studied.items())
+    yield "channels", f"at least {c.widths[0]}, a multiple of {c.widths[1]}"
+    yield "parameters", ", ".join(f"{c.params(C):,} at C={C}" for C in (64, 256))
+    yield "multiply-adds", f"{c.macs(256, 20, 20):,} at C=256 and 20×20; they grow with {c.order}"
+    for h in c.hosts:
+        options = f" with {given(h.options)}" if h.options else ""
+        yield "host", f"{h.trunk}, {h.place}{options}: {h.params:,} parameters ({h.source})"
+    if c.symmetries:
+        yield "commutes with", ", ".join(c.symmetries)
+    yield "detector", c.detector or "no detector holds it"
+    for promise, reason in c.limits.items():
+        yield "limit", f"{promise}: {reason}"
+
+
+def _cost(args) -> None:
+    """Measure a mechanism: parameters, multiply-adds, and the bytes it keeps for the backward pass."""
+    from .measure import cost
+
+    print(cost(args.slug, (args.batch, args.channels, *args.size), **_options(args.slug, args.option)))
+
+
+def _insert(args) -> None:
+    """Put a mechanism into a model file and show the lines that change.
+
+    Every later layer number is renumbered. With -o the new model is written, for the one scale that MODEL names, so
+    that it builds the same network under any file name.
+    """
+    options = _options(args.slug, args.option)
+    from . import yolo
+
+    before = yolo.load(args.model)
+    after = yolo.insert(before, args.slug, _place(args.at), **_given(start=args.start), **options)
+    if args.output:
+        _write(args.output, yolo.dump(after))
+    for line in yolo.diff(before, after).splitlines():
+        print(_coloured(line))
+    if args.output:
+        print(f"written: {args.output}", file=sys.stderr)
+
+
+def _train(args) -> None:
+    """Train a detector with a mechanism, and its controls, and print how they differ.
+
+    The quick profile walks through every step in under a minute; its numbers say nothing about the mechanism. A run
+    that has its record already is read, not repeated.
+    """
+    options = _options(args.slug, args.option)
+    from . import experiment
+
+    at = _place(args.at) if args.at else None
+    given = _given(at=at, epochs=args.epochs, device=args.device, start=args.start)
+    record = experiment.run(
+        args.slug, data=args.data, profile=args.profile, seed=args.seed, progress=True, **given, **options
+    )
+    print(", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items()), f"({record.path})")
+    seeds = [r for r in experiment.read(args.slug) if r.plan.setup == record.plan.setup]
+    for control in record.controls:  # the plain detector has none
+        print(f"\n{experiment.compare(args.slug, to=control, records=seeds)}")
+
+
+def _data(args) -> int | None:
+    """Make, fetch, check or convert a data set.
+
+    make     draw a set that is not there or not whole: digits
+    fetch    download a set and verify every file: bccd
+    check    read a set, one of these or one of yours (a folder in the layout of YOLO or Pascal VOC, or ultralytics'
+             .yaml), and report every broken image or label by file and line
+    convert  write a Pascal VOC folder in the layout of YOLO, with -o
+    """
+    from . import datasets
+
+    action, target = args.action, args.target
+    if action not in _ACTIONS:
+        raise ValueError(unknown("action", action, _ACTIONS))
+    if (action == "convert") != bool(args.output):
+        raise ValueError(
+            f"{action} takes no -o" if args.output else "convert needs -o and a folder that is not there yet"
+        )
+    if target is None and action == "convert":
+        raise ValueError("convert needs a folder in the layout of Pascal VOC")
+    if action == "check":
+        target = target or "digits"
+        # A word without a slash is a set of ours, a path is a set of yours.
+        report = datasets.check(datasets.home() / "data" / target if target in datasets.names() else target)
+        print(report)
+        return 0 if report.ok else 1
+    if action == "convert":
+        print(datasets.convert(target, args.output))
+    elif action == "fetch":
+        print(datasets.fetch(target or "bccd"))
+    else:
+        print(datasets.make(target or "digits"))
+
+
+_ACTIONS = ("make", "fetch", "check", "convert")
+
+
+# What the verbs share
+
+
+def _options(slug: str, pairs: Iterable[str]) -> dict[str, Any]:
+    """``["reduction=4"]`` as ``{"reduction": 4}``.
+
+    Raises:
+        ValueError: a pair has no ``=``, the option does not exist, or a word stands where a number or a truth value
+            belongs.
+    """
+    if slug == "none" or slug in CONTROLS:  # what train and insert take beside the mechanisms
+        known, found = {}, {}
+    else:
+        known, found = card(slug).options, {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"an option is given as NAME=VALUE, such as reduction=4, not {pair!r}")
+        if name not in known:
+            raise ValueError(unknown(f"option of {slug}", name, known))
+        value, usual = _value(text), known[name]
+        if isinstance(value, str) and isinstance(usual, int | float):
+            kind = "true or false" if isinstance(usual, bool) else "a number"
+            raise ValueError(f"the option {name} of {slug} is {kind} ({usual} by default), not {text!r}")
+        found[name] = value
+    return found
+
+
+def _value(text: str) -> Any:
+    """A word of the command line as the Python value it spells; what spells none is itself."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _given(**arguments) -> dict[str, Any]:
+    """The arguments that the caller gave; the others are left to the function's own defaults."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _place(words: list[str]) -> int | str | list[int | str]:
+    """What ``--at`` gave, as ``attn.yolo.insert`` takes it: numbers are layer numbers."""
+    places = [int(w) if w.lstrip("-").isdecimal() else w for w in words]
+    return places[0] if len(places) == 1 else places
+
+
+def _unexpected(word: str, parser: argparse.ArgumentParser) -> str:
+    if not word.startswith("-"):
+        return f"one argument too many: {word!r}."
+    return unknown("option", word.partition("=")[0], dict.fromkeys(re.findall(r"--\w+", parser.format_help())))
+
+
+def _coloured(line: str) -> str:
+    """A line of a unified diff, in colour on a terminal that wants it."""
+    colour = {"+": "32", "-": "31", "@": "36"}.get(line[:1])
+    if colour is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return line
+    return f"\x1b[{colour}m{line}\x1b[0m"
+
+
+def _one_line(e: BaseException) -> str:
+    if isinstance(e, OSError) and e.strerror:
+        return f"{e.strerror}: {e.filename}" if e.filename else e.strerror
+    return " ".join(str(e).split()) or type(e).__name__
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes aside and renames, so that nobody ever reads half a file; what is there already is not overwritten."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
+    if path.exists():
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        raise FileExistsError(f"{path} is there already and holds something else; give a name that is not taken")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, "utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

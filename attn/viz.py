@@ -1,0 +1,493 @@
+# SPDX-FileCopyrightText: 2026 the attn authors
+# SPDX-License-Identifier: Apache-2.0
+"""One look for every figure and table of the book: heat maps, block diagrams, curves, intervals, cards.
+
+Every function returns an object that a notebook shows by itself when it is the last line of a cell; nothing here keeps
+state, and the same input gives the same bytes. Colours are told apart by colour-blind readers (Okabe and Ito), text is
+9 pt at the width of a page, and a white card under each figure keeps it legible in a dark theme.
+"""
+
+import functools
+import importlib
+import inspect
+import io
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import registry
+from .measure import Table
+from .registry import Card, Map, unknown
+
+WIDTH = 7.2  # inches, the text column of the site
+SEQUENTIAL = "viridis"  # gates and weights
+DIVERGING = "PuOr_r"  # signed values
+INK, FAINT, PALE, PAPER = "#1b1b1b", "#767676", "#c4c4c4", "#ffffff"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK)
+DASHES = ("-", "--", ":", "-.")
+
+# One fill for each kind of box; the kinds drawn as a circle carry a sign instead of their name.
+KINDS = {
+    "tensor": PAPER,
+    "pool": "#cfe8f7",
+    "linear": "#ffe6b3",
+    "conv": "#ffd2ba",
+    "norm": "#ececec",
+    "relu": "#e6dff2",
+    "gate": "#bfe6d8",
+    "softmax": "#dcefb4",
+    "concat": "#f3d9e7",
+    "mechanism": "#eef3f7",
+    "multiply": PAPER,
+    "add": PAPER,
+    "matmul": PAPER,
+}
+SIGNS = {"multiply": "×", "add": "+", "matmul": "@"}
+
+_STYLE = {
+    "svg.hashsalt": "attn",
+    "svg.fonttype": "path",  # no reader needs our font
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 2,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.08,
+}
+
+
+def _matplotlib(name: str = "matplotlib"):
+    try:
+        return importlib.import_module(name)
+    except ImportError as e:
+        raise ImportError("figures need matplotlib: pip install attn[book]") from e
+
+
+def _styled(draw):
+    """Runs a drawing function under the style of the book, whatever the reader's own settings are."""
+
+    @functools.wraps(draw)
+    def wrapper(*args, **kwargs):
+        matplotlib = _matplotlib()
+        with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+class Drawing:
+    """A finished figure, shown by a notebook as SVG.
+
+    Args:
+        figure: a matplotlib figure that was not made through pyplot, so that nothing shows it a second time.
+    """
+
+    def __init__(self, figure):
+        self.figure = figure
+
+    def _bytes(self, kind: str) -> bytes:
+        out = io.BytesIO()
+        with _matplotlib().rc_context(_STYLE):
+            self.figure.savefig(out, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
+        return out.getvalue()
+
+    def _repr_svg_(self) -> str:
+        return self._bytes("svg").decode()
+
+    def __repr__(self) -> str:
+        width, height = self.figure.get_size_inches()
+        return f"Drawing({width:.1f} x {height:.1f} in)"
+
+    def save(self, path: str | Path) -> None:
+        """Writes the figure; the ending chooses the format (``.svg``, ``.png``, ``.pdf``)."""
+        Path(path).write_bytes(self._bytes(Path(path).suffix[1:]))
+
+
+class Source:
+    """The source of a class as the package has it, shown with highlighting."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.text}```"
+
+
+def source(cls: type) -> Source:
+    """What the page prints where it shows a class, so that no page retypes one."""
+    return Source(inspect.getsource(cls))
+
+
+def card(slug: str) -> Table:
+    """The head of a chapter: the facts of the mechanism's card and what the records say of it."""
+    from . import experiment
+
+    facts = registry.card(slug)
+    measured = [r for r in experiment.read(slug) if r.plan.profile != "quick"]  # a quick run says nothing
+    rows = {
+        "paper": f"{', '.join(facts.authors)}: [{facts.title}]({facts.paper}), {facts.venue}",
+        "family": facts.family,
+        "in → out": f"{', '.join(facts.shape_in)} → {facts.shape_out}",
+        "map": "; ".join(f"{name} {_describe(m)}".strip() for name, m in _maps(facts).items()),
+        "options": ", ".join(f"{name} = {value}" for name, value in facts.options.items()) or "none",
+        "parameters": f"{facts.params(256):,} at C = 256",
+        "cost grows as": facts.order,
+        "measured here": _said(experiment.compare([slug], records=measured)) if measured else "no run of record yet",
+    }
+    return Table({"": name, facts.name: value} for name, value in rows.items())
+
+
+def family(name: str) -> Table:
+    """The mechanisms of a family in the order of their years, each linked to its chapter."""
+    cards = sorted(map(registry.card, registry.names(name)), key=lambda c: (c.year, c.slug))
+    return Table(
+        {
+            "mechanism": f"[{c.name}]({c.slug}.ipynb)",
+            "year": str(c.year),
+            "map": ", ".join(m.shape for m in _maps(c).values()),
+            "parameters at C = 256": c.params(256),
+            "cost grows as": c.order,
+        }
+        for c in cards
+    )
+
+
+def _maps(facts: Card) -> dict[str, Map]:
+    return facts.maps if isinstance(facts.maps, dict) else {"": facts.maps}
+
+
+def _describe(m: Map) -> str:
+    text = f"{m.shape}, {m.range[0]:g} to {m.range[1]:g}" if m.range else m.shape
+    return f"{text}, adds up to one over {m.sums}" if m.sums else text
+
+
+def _said(comparison) -> str:
+    return "; ".join(
+        f"{row.difference:+.4f} {comparison.metric} beside {row.control} over {row.n} pairs"
+        + ("" if row.low is None else f" ({row.low:+.4f} to {row.high:+.4f})")
+        + (f": {row.verdict}" if row.verdict else "")
+        for row in comparison.rows
+    )
+
+
+@_styled
+def heat(
+    a: Tensor | Mapping[str, Tensor],
+    x: Tensor | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    scale: tuple[float, float] = (0.0, 1.0),
+) -> Drawing:
+    """Attention maps beside the pictures that they belong to, coloured on one absolute scale.
+
+    Every panel has the same scale and prints its smallest and largest value: a flat map looks flat.
+
+    Args:
+        a: what ``module.attention(x)`` returns, or a dict of such tensors. B C 1 1 is drawn as one bar a channel,
+            B M H W as M maps over the picture.
+        x: the pictures, B 3 H W in 0 to 1, or None.
+        labels: a name for each picture.
+        scale: the values at the two ends of the colours. Where it is symmetric about zero the colours diverge.
+
+    Raises:
+        ValueError: a map is not four-dimensional, has another batch than the rest, holds a value outside ``scale``
+            or one that is not finite.
+    """
+    maps = dict(a) if isinstance(a, Mapping) else {"": a}
+    maps = {name: m.detach().to("cpu", torch.float32) for name, m in maps.items()}
+    batch = len(next(iter(maps.values())))
+    for name, m in maps.items():
+        which = f"the map {name!r}" if name else "the map"
+        if m.dim() != 4 or len(m) != batch:
+            raise ValueError(f"{which} must be {batch} M H W or {batch} C 1 1, not {' '.join(map(str, m.shape))}")
+        if not (m.isfinite().all() and scale[0] <= m.min() and m.max() <= scale[1]):
+            raise ValueError(f"{which} runs from {m.min():.3g} to {m.max():.3g}, outside the scale {scale}")
+    if x is not None and (x.dim() != 4 or x.shape[:2] != (batch, 3)):
+        raise ValueError(f"the pictures must be {batch} 3 H W, not {' '.join(map(str, x.shape))}")
+    if labels is not None and len(labels) != batch:
+        raise ValueError(f"{len(labels)} labels for {batch} pictures")
+
+    pictures = None if x is None else x.detach().to("cpu", torch.float32).clamp(0, 1)
+    panels = [] if x is None else [("", None)]
+    for name, m in maps.items():
+        panels += [(name, m[:, :, 0, 0])] if m.shape[2:] == (1, 1) else [(name, m[:, k]) for k in range(m.shape[1])]
+    kinds = ["picture" if p is None else "bars" if p.dim() == 2 else "map" for _, p in panels]
+    # Bars are wide, so pictures run down the page; maps are as large as pictures, which then run across it.
+    down = "bars" in kinds
+    across = kinds if down else ["map"] * batch
+    free = WIDTH - 0.12 * len(across) - 0.42 * across.count("bars") - (0.6 if "map" in kinds else 0)
+    side = min(1.7, free / (len(across) + 1.5 * across.count("bars")))
+    h, w = max((m.shape[2:] for m in maps.values()), key=max) if x is None else x.shape[2:]
+    tall = min(side * h / w, 1.7) if max(h, w) > 1 else 1.0  # one bar chart is one inch high
+    step = tall + 0.28
+    n_down = batch if down else len(panels)
+    bottom = 0.42 if down else 0.08
+    figure = _figure(WIDTH, n_down * step + bottom)
+    scaled = _matplotlib("matplotlib.cm").ScalarMappable(
+        _matplotlib("matplotlib.colors").Normalize(*scale), DIVERGING if scale[0] == -scale[1] else SEQUENTIAL
+    )
+
+    def place(row: int, left: float, width: float, height: float = tall):
+        """Axes whose corner and size are given in inches."""
+        full_w, full_h = figure.get_size_inches()
+        y = full_h - (row + 1) * step
+        return figure.add_axes((left / full_w, y / full_h, width / full_w, height / full_h))
+
+    for b in range(batch):
+        left = 0.0 if down else b * (side + 0.12)
+        for p, (name, panel) in enumerate(panels):
+            wide = 2.5 * side if kinds[p] == "bars" else side
+            left += 0.42 if kinds[p] == "bars" else 0
+            axes = place(b if down else p, left, wide)
+            if kinds[p] == "bars":
+                _bars(axes, panel[b], scaled, scale, last=b == batch - 1)
+            else:
+                _picture(axes, None if pictures is None else pictures[b], None if panel is None else panel[b], scaled)
+            text = labels[b] if panel is None and labels is not None else ""
+            if panel is not None:
+                text = f"{name} {panel[b].min():.2f} to {panel[b].max():.2f}".strip()
+                text = f"{labels[b]}: {text}" if labels is not None and p == 0 else text
+            axes.text(0, 1.03, text, transform=axes.transAxes, va="bottom")
+            left += wide + 0.12 if down else 0
+    if "map" in kinds:
+        left = left if down else batch * (side + 0.12)
+        bar = figure.colorbar(scaled, cax=place(n_down - 1, left, 0.12, n_down * step - 0.28))
+        bar.outline.set_visible(False)
+    return Drawing(figure)
+
+
+def _bars(axes, gates: Tensor, scaled, scale, last: bool) -> None:
+    n, middle = len(gates), sum(scale) / 2
+    axes.bar(range(n), gates.numpy(), width=0.86 if n <= 64 else 1.0, color=scaled.to_rgba(gates.numpy()))
+    axes.axhline(middle, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.set(ylim=scale, xlim=(-0.6, n - 0.4), yticks=[scale[0], middle, scale[1]])
+    axes.tick_params(axis="x", labelbottom=last, length=2 if last else 0)
+    if last:
+        axes.set_xlabel("channel", labelpad=2)
+
+
+def _picture(axes, picture: Tensor | None, values: Tensor | None, scaled) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    if values is None:
+        axes.imshow(picture.movedim(0, -1).numpy(), interpolation="none")
+        return
+    h, w = values.shape if picture is None else picture.shape[1:]
+    if picture is not None:  # pale and grey, so that the colours of the map stay readable
+        axes.imshow((0.5 + 0.5 * picture.mean(0)).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="none")
+    axes.imshow(
+        scaled.to_rgba(values.numpy()), alpha=None if picture is None else 0.7, interpolation="nearest",
+        extent=(-0.5, w - 0.5, h - 0.5, -0.5),
+    )  # fmt: skip
+
+
+@_styled
+def diagram(*chains: str, lit: Iterable[str] | None = None) -> Drawing:
+    """A block diagram, laid out from chains of boxes.
+
+    A chain reads ``"tensor x | C H W > pool mean | C 1 1 > multiply > tensor y"``: boxes joined by ``>``, each a kind
+    (one of ``KINDS``), a label, and after ``|`` the shape that leaves it. The same words are the same box wherever they
+    stand (``multiply#2`` is a second one), so a branch is one more chain that starts and ends on boxes of another.
+    Each chain that brings new boxes gets a row of its own, and a box stands to the right of all that feed it.
+
+    Args:
+        chains: the rows, from top to bottom.
+        lit: the boxes of this step (``"pool mean"``); the rest is drawn pale. None lights everything.
+
+    Raises:
+        ValueError: a kind or a lit box does not exist, the arrows form a loop, or one would run through a box.
+    """
+    boxes, edges = _layout(chains)
+    lit = set(boxes) if lit is None else set(lit)
+    for name in lit - set(boxes):
+        raise ValueError(unknown("box", name, boxes))
+    columns = range(1 + max(b.column for b in boxes.values()))
+    # A column that holds only circles is narrower.
+    widths = [0.55 if all(b.kind in SIGNS for b in boxes.values() if b.column == c) else 1.0 for c in columns]
+    pitch = min(1.05, WIDTH / sum(widths))
+    if pitch < 0.74:
+        raise ValueError(f"{len(widths)} boxes in a row do not fit the page; leave some out or draw two diagrams")
+
+    lane = 0.85
+    figure = _figure(pitch * sum(widths), lane * (1 + max(b.row for b in boxes.values())))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, figure.get_figwidth()), ylim=(-figure.get_figheight(), 0))
+    axes.axis("off")
+    centre = {
+        n: (pitch * (sum(widths[: b.column]) + widths[b.column] / 2), -lane * (b.row + 0.4)) for n, b in boxes.items()
+    }
+    for a, b in edges:
+        (x0, y0), (x1, y1) = centre[a], centre[b]
+        (out, down), (into, up) = boxes[a].half, boxes[b].half
+        if y0 == y1:
+            path = [(x0 + out, y0), (x1 - into, y1)]
+        elif y0 > y1:  # down, then across in the lower row
+            path = [(x0, y0 - down), (x0, y1), (x1 - into, y1)]
+        else:  # across in the lower row, then up
+            path = [(x0 + out, y0), (x1, y0), (x1, y1 - up)]
+        on = a in lit and b in lit
+        line = {"color": INK if on else PALE, "linewidth": 1.4 if on else 1.0, "zorder": 1 + on}
+        axes.plot(*zip(*path, strict=True), solid_joinstyle="round", **line)
+        arrow = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 10, **line}
+        axes.annotate("", path[-1], path[-2], arrowprops=arrow)
+    for name, box in boxes.items():
+        _draw_box(axes, box, *centre[name], on=name in lit)
+    return Drawing(figure)
+
+
+class _Box(NamedTuple):
+    kind: str
+    label: str
+    shape: str
+    row: int
+    column: int
+
+    @property
+    def half(self) -> tuple[float, float]:
+        """Half its width and half its height, in inches."""
+        return (0.17, 0.17) if self.kind in SIGNS else (0.3, 0.23)
+
+
+def _layout(chains: Sequence[str]) -> tuple[dict[str, _Box], list[tuple[str, str]]]:
+    """Where every box stands, and the arrows."""
+    rows, shapes, edges = {}, {}, []
+    for chain in chains:
+        parts = [tuple(part.strip() for part in box.partition("|")) for box in chain.split(">")]
+        row = 1 + max(rows.values(), default=-1)
+        for name, _, shape in parts:
+            kind = (name.partition("#")[0].split() or [""])[0]
+            if kind not in KINDS:
+                raise ValueError(unknown("kind of box", kind, KINDS))
+            rows.setdefault(name, row)
+            shapes[name] = shape or shapes.get(name, "")
+        edges += [(a, b) for (a, *_), (b, *_) in itertools.pairwise(parts)]
+    columns = dict.fromkeys(rows, 0)
+    for _ in rows:
+        for a, b in edges:
+            columns[b] = max(columns[b], columns[a] + 1)
+    if any(columns[b] <= columns[a] for a, b in edges):
+        raise ValueError(f"the arrows form a loop: {' / '.join(chains)}")
+    for a, b in edges:
+        lower, turn = max(rows[a], rows[b]), columns[a if rows[a] < rows[b] else b]
+        for n in rows.keys() - {a, b}:
+            across = rows[n] == lower and columns[a] < columns[n] < columns[b]
+            beside = columns[n] == turn and min(rows[a], rows[b]) < rows[n] <= lower
+            if across or beside:
+                raise ValueError(f"the arrow from {a!r} to {b!r} would run through {n!r}; order the chains differently")
+    boxes = {}
+    for name in rows:
+        kind, _, label = name.partition("#")[0].partition(" ")
+        boxes[name] = _Box(kind, label, shapes[name], rows[name], columns[name])
+    return boxes, edges
+
+
+def _draw_box(axes, box: _Box, x: float, y: float, on: bool) -> None:
+    patches = _matplotlib("matplotlib.patches")
+    look = {"facecolor": KINDS[box.kind] if on else PAPER, "edgecolor": INK if on else PALE, "zorder": 4}
+    half, tall = box.half
+    corner = (x - half, y - tall)
+    below = box.shape
+    if box.kind in SIGNS:
+        patch, text = patches.Circle((x, y), half, **look), SIGNS[box.kind]
+    elif box.kind == "tensor":  # its shape stands inside, because arrows leave it downwards
+        patch = patches.Rectangle(corner, 2 * half, 2 * tall, linestyle=(0, (3, 2)), **look)
+        text, below = f"{box.label}\n{box.shape}".strip(), ""
+    else:
+        rounded = "round,pad=0,rounding_size=0.06"
+        patch = patches.FancyBboxPatch(corner, 2 * half, 2 * tall, boxstyle=rounded, **look)
+        text = box.label if box.kind == "mechanism" else f"{box.kind}\n{box.label}".strip()
+    axes.add_patch(patch)
+    font = {"ha": "center", "color": INK if on else FAINT, "zorder": 5}
+    axes.text(x, y, text, va="center", fontsize=13 if box.kind in SIGNS else 9, **font)
+    axes.text(x, y - tall - 0.04, below, va="top", **font)
+
+
+@_styled
+def curves(series: Mapping[str, Any], *, x: Sequence[float] | None = None, xlabel: str, ylabel: str) -> Drawing:
+    """Lines over steps or values, each named at its end.
+
+    Args:
+        series: name: one list of numbers, or several of the same length (one a seed: thin lines with their mean thick).
+        x: where the numbers stand; 1, 2, 3, ... by default.
+        xlabel, ylabel: what the axes show, in lower case, with the unit.
+
+    Raises:
+        ValueError: lists of different lengths.
+    """
+    figure = _figure(WIDTH * 0.8, 2.6)
+    axes = figure.add_axes((0.11, 0.17, 0.7, 0.8))
+    ends = []
+    for i, (name, values) in enumerate(series.items()):
+        values = torch.as_tensor(values, dtype=torch.float64)
+        values = values[None] if values.dim() == 1 else values
+        places = list(range(1, values.shape[1] + 1)) if x is None else list(x)
+        if len(places) != values.shape[1]:
+            raise ValueError(f"{name!r} has {values.shape[1]} values for {len(places)} places")
+        look = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
+        if len(values) > 1:
+            for line in values.tolist():
+                axes.plot(places, line, linewidth=0.8, alpha=0.5, **look)
+        mean = values.mean(0).tolist()
+        axes.plot(places, mean, marker="o" if len(places) <= 12 else None, markersize=4, **look)
+        ends.append((mean[-1], name, look["color"], places[-1]))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    low, high = axes.get_ylim()
+    points = 0.8 * 2.6 * 72 / (high - low)  # the height of one unit
+    y = float("-inf")
+    for value, name, colour, end in sorted(ends):  # names are moved apart where their lines end close together
+        y = max(value, y + 12 / points)
+        offset = (6, (y - value) * points)
+        axes.annotate(name, (end, value), offset, textcoords="offset points", color=colour, va="center")
+    if all(isinstance(p, int) for p in places):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return Drawing(figure)
+
+
+@_styled
+def intervals(
+    rows: Mapping[str, tuple[float, float, float]], *, xlabel: str, zero: float | None = None, band: float | None = None
+) -> Drawing:
+    """Dots with their intervals, one row each.
+
+    Args:
+        rows: name: (value, lower end, upper end).
+        xlabel: what is measured, with the unit.
+        zero: where a vertical line marks no difference.
+        band: half the width of the strip around ``zero`` inside which a difference counts as none.
+
+    Raises:
+        ValueError: an interval that does not hold its value.
+    """
+    figure = _figure(WIDTH * 0.8, 0.7 + 0.3 * len(rows))
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.24, 0.5 / height, 0.74, 1 - 0.5 / height))
+    for i, (name, (value, low, high)) in enumerate(rows.items()):
+        if not low <= value <= high:
+            raise ValueError(f"the interval of {name!r}, {low} to {high}, does not hold its value {value}")
+        axes.plot([low, high], [i, i], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
+        axes.plot(value, i, "o", color=COLOURS[0], markersize=6)
+    if zero is not None:
+        axes.axvline(zero, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    if band is not None:
+        axes.axvspan((zero or 0) - band, (zero or 0) + band, color="#ececec", zorder=0)
+    axes.set(xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.4, -0.6))
+    return Drawing(figure)
+
+
+def _figure(width: float, height: float):
+    return _matplotlib("matplotlib.figure").Figure(figsize=(width, height))

@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 the attn authors
+# SPDX-License-Identifier: AGPL-3.0-only
+"""Weights from one model to another, by what a layer is and not by the number it happens to have.
+
+Ultralytics copies a tensor when name and shape agree, and a name begins with the layer's number: behind an inserted
+layer every tensor has another name, so most of the weights stay behind, and some land on the wrong layer.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from ultralytics.engine.model import Model
+from ultralytics.nn.tasks import load_checkpoint
+from ultralytics.utils.torch_utils import intersect_dicts
+
+from ..registry import unknown
+
+_BY = ("structure", "name")
+_ATTENTION = re.compile(r"(^|\.)(mechanism\.|alpha$)")  # the names of Attend's own tensors
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a transfer did.
+
+    Args:
+        copied: tensors that were copied.
+        total: the number it is measured against: the source's tensors, or by name, as ultralytics counts, the target's.
+        wrong: how many of the copied landed on another layer than the one they were trained for.
+        skipped: the source's tensors that were not copied, each with the reason.
+    """
+
+    copied: int
+    total: int
+    wrong: int
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        reasons = ", ".join(dict.fromkeys(self.skipped.values()))
+        left = f"; {len(self.skipped)} skipped ({reasons})" if self.skipped else ""
+        return f"{self.copied} of {self.total} tensors copied, {self.wrong} of them to a wrong layer{left}"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors by name, and what their owner says of its classes."""
+
+    tensors: dict[str, Tensor]
+    names: dict[int, str] | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes, from the last layer's class branch (``cv3``, a plain convolution at its end)."""
+        ends = [t for name, t in self.tensors.items() if re.search(r"\.cv3\.0\.\d+\.bias$", name)]
+        return len(ends[-1]) if ends else None
+
+
+def read(source: Any) -> Weights:
+    """The tensors of a YOLO, a module, a ``.pt`` or ``.safetensors`` file, or a state dict.
+
+    A ``.pt`` is opened by ultralytics' own loader, which runs what the file says: open none that you do not trust. The
+    other forms hold numbers only.
+
+    Raises:
+        FileNotFoundError: there is no such file; nothing is downloaded.
+        ValueError: it is none of these.
+    """
+    if isinstance(source, Weights):
+        return source
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        if path.suffix not in (".pt", ".safetensors"):
+            raise ValueError(f"{path} holds no weights that can be read: a .pt or a .safetensors file does")
+        if not path.is_file():
+            raise FileNotFoundError(unknown("weights file", str(path), path.parent.glob(f"*{path.suffix}")))
+        if path.suffix == ".pt":
+            source, _ = load_checkpoint(path)
+        else:
+            from safetensors.torch import load_file
+
+            source = load_file(path)
+    if isinstance(source, Model):
+        source = source.model
+    if isinstance(source, nn.Module):
+        return Weights(source.state_dict(), getattr(source, "names", None))
+    if isinstance(source, Mapping) and source and all(isinstance(t, Tensor) for t in source.values()):
+        return Weights(dict(source))
+    raise ValueError(f"{type(source).__name__} is no source of weights: a YOLO, a module, a file or a state dict is")
+
+
+def transfer(source: Any, target: Any, by: str = "structure") -> Transfer:
+    """Copies trained tensors into the target.
+
+    Args:
+        source: a YOLO, a module, a ``.pt`` or ``.safetensors`` file, or a state dict; see :func:`read`.
+        target: a YOLO, which then keeps the weights through its own ``train()``, or a module.
+        by: ``"structure"``: every tensor that both have, whatever the number of its layer. Of a last layer for another
+            number of classes only what fits is copied. ``"name"``: as ultralytics does it, where name and shape agree.
+
+    Raises:
+        ValueError: the two are not the same architecture at the same scale; nothing has been copied.
+    """
+    if by not in _BY:
+        raise ValueError(unknown("by", by, _BY))
+    weights = read(source)
+    module = target.model if isinstance(target, Model) else target
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{target!r} is no target for weights: a YOLO or a module is")
+    have, want = weights.tensors, module.state_dict()
+    pairs, skipped = _pair(weights, Weights(want))
+    wrong = 0
+    if by == "name":
+        same = intersect_dicts(have, want)
+        wrong = sum(pairs.get(name) != name for name in same)
+        skipped = {n: "other shape under this name" if n in want else "no such name" for n in have if n not in same}
+        pairs = {name: name for name in same}
+    with torch.no_grad():
+        for name, place in pairs.items():
+            want[place].copy_(have[name])
+    if isinstance(target, Model) and not target.ckpt:
+        target.ckpt = {"model": module}  # without it train() builds anew and forgets these weights
+    return Transfer(len(pairs), len(want if by == "name" else have), wrong, skipped)
+
+
+def _addresses(tensors: Mapping[str, Tensor]) -> dict[tuple[int, int, str], str]:
+    """Each tensor's name by an address that inserted layers do not move: how many layers of the detector came before,
+    which of the attention layers in that gap it is in (-1: none), and the name within the layer."""
+    layers: dict[int, dict[str, str]] = {}
+    for name in tensors:
+        if not (m := re.fullmatch(r"model\.(\d+)\.(.+)", name)):
+            raise ValueError(f"{name!r} is no tensor of a detector: model.<layer>.<name> is")
+        layers.setdefault(int(m[1]), {})[m[2]] = name
+    found, before, gap = {}, 0, 0
+    for _, layer in sorted(layers.items()):
+        ours = all(_ATTENTION.search(part) for part in layer)
+        found |= {(before, gap if ours else -1, part): name for part, name in layer.items()}
+        before, gap = (before, gap + 1) if ours else (before + 1, 0)
+    return found
+
+
+def _pair(source: Weights, target: Weights) -> tuple[dict[str, str], dict[str, str]]:
+    """Which tensor of the source belongs to which of the target, and why the others to none."""
+    ours, theirs = _addresses(source.tensors), _addresses(target.tensors)
+    last = max(before for before, _, _ in theirs)
+    pairs, skipped = {}, {}
+    for address in dict.fromkeys([*ours, *theirs]):
+        name, place = ours.get(address), theirs.get(address)
+        a = tuple(source.tensors[name].shape) if name else "no tensor"
+        b = tuple(target.tensors[place].shape) if place else "no tensor"
+        attention = bool(_ATTENTION.search(address[2]))
+        if a == b:
+            pairs[name] = place
+        elif not attention and address[0] != last:
+            what = f"{name or place} is {a} in the source and {b} in the target"
+            raise ValueError(f"these are not the same architecture at the same scale: {what}")
+        elif name:
+            classes = (source.classes, target.classes)
+            skipped[name] = (
+                f"{classes[0]} classes in the source, {classes[1]} in the target"
+                if not attention and classes[0] != classes[1]
+                else f"{a} in the source, {b} in the target"
+            )
+    return pairs, skipped

@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: 2026 the attn authors
+# SPDX-License-Identifier: Apache-2.0
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import attn
+from attn import measure
+from attn.measure import Cost, Table, cost, table
+
+
+class Run(nn.Module):
+    """A module around a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize("options", [{}, {"reduction": 4}, {"bias": False}])
+@pytest.mark.parametrize("size", [(1, 64, 20, 20), (2, 256, 7, 5), (1, 8, 1, 1)])
+def test_card_and_measurement_agree(size, options):
+    card, measured = attn.card("se"), cost("se", size, **options)
+    assert measured.params == card.params(size[1], **options)
+    assert measured.macs == card.macs(*size[1:], **options)
+
+
+def test_bytes_kept_by_se_by_hand():
+    # x, its means z, the hidden units after the ReLU, the gates: nothing else is needed for the gradient.
+    B, C, H, W, hidden = 2, 64, 20, 20, 4
+    assert cost("se", (B, C, H, W)).saved_bytes == 4 * B * (C * H * W + C + hidden + C)
+
+
+CHW = 8 * 6 * 5
+MACS = {
+    "gate": (lambda x: x * x.mean((2, 3), keepdim=True), CHW),
+    "a plain number": (lambda x: x * 2, 0),
+    "in place": (lambda x: x.clone().mul_(x.sigmoid()), CHW),
+    "addcmul": (lambda x: torch.addcmul(x, x, x), CHW),
+    "addition, softmax, pooling": (lambda x: (x + x).softmax(1).mean((2, 3)), 0),
+    "matrix product": (lambda x: x.flatten(2) @ x.flatten(2).mT, 8 * 8 * 30),
+    "matrix and vector": (lambda x: x[0, 0] @ x[0, 0, 0], 6 * 5),
+    "einsum": (lambda x: torch.einsum("bchw,bdhw->bcd", x, x), 8 * 8 * 30),
+    "fused attention": (
+        lambda x: F.scaled_dot_product_attention(*[x.flatten(2).mT.unsqueeze(1)] * 3),
+        2 * 30 * 30 * 8,
+    ),
+    "sampling": (lambda x: F.grid_sample(x, x[:, :2].movedim(1, 3), align_corners=False), 4 * CHW),
+}
+
+
+@pytest.mark.parametrize("case", MACS)
+def test_macs_of(case):
+    function, expected = MACS[case]
+    assert cost(Run(function), (1, 8, 6, 5)).macs == expected
+
+
+def test_macs_of_layers():
+    layers = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1, groups=4), nn.BatchNorm2d(16), nn.SiLU(), nn.Conv2d(16, 4, 1))
+    assert cost(layers, (3, 8, 10, 10)).macs == 25 * 16 * 2 * 9 + 25 * 16 * 4
+
+
+def test_multihead_attention_is_seen_whole():
+    layer, N, C = nn.MultiheadAttention(32, 4, batch_first=True), 30, 32
+    module = Run(lambda x: layer(*[x.flatten(2).mT] * 3, need_weights=False)[0])
+    module.layer = layer
+    assert cost(module, (1, C, 6, 5)).macs == 4 * N * C * C + 2 * N * N * C
+
+
+def test_torchinfo_misses_products_outside_a_layer():
+    pytest.importorskip("torchinfo")
+    assert cost(Run(MACS["matrix product"][0]), (1, 8, 6, 5)).macs_torchinfo == 0
+
+
+def test_without_torchinfo(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchinfo", None)
+    measured = cost("se", (1, 64, 20, 20))
+    assert measured.macs_torchinfo is None
+    assert "not installed" in str(measured)
+
+
+def test_a_shared_storage_counts_once_and_parameters_do_not():
+    assert cost(Run(lambda x: (x * x.sigmoid()).flatten(1).mul(x.flatten(1))), (1, 2, 4, 4)).saved_bytes == 3 * 4 * 32
+    assert cost(nn.Linear(5, 3), (1, 2, 4, 5)).saved_bytes == 4 * 40
+
+
+def test_several_inputs_come_from_the_card():
+    class Pair(nn.Module):
+        card = type("Card", (), {"example": staticmethod(lambda channels, size, batch: (
+            torch.ones(batch, channels, *size), torch.ones(batch, channels, *size)))})  # fmt: skip
+
+        def forward(self, x, y):
+            return x * y
+
+    measured = cost(Pair(), (4, 3, 2, 2))
+    assert (measured.macs, measured.saved_bytes) == (12, 2 * 4 * 4 * 12)
+
+
+def test_the_module_and_the_random_numbers_are_left_alone():
+    module = nn.Sequential(nn.BatchNorm2d(4), nn.Dropout(0.5))
+    before, state = {k: v.clone() for k, v in module.state_dict().items()}, torch.get_rng_state()
+    cost(module.eval(), (2, 4, 3, 3))
+    cost("se")
+    assert not module.training
+    assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_the_result_is_the_same_under_no_grad_and_on_meta():
+    expected = cost("se", (1, 64, 20, 20))
+    with torch.no_grad():
+        assert cost("se", (1, 64, 20, 20)) == expected
+    assert cost(attn.create("se", 64).to("meta"), (1, 64, 20, 20)) == expected
+
+
+@pytest.mark.parametrize("size", [(64, 20, 20), (1, 64, 0, 20), (1, 64, 20.0, 20), (True, 64, 20, 20)])
+def test_bad_size(size):
+    with pytest.raises(ValueError, match="size must be four positive whole numbers"):
+        cost("se", size)
+
+
+def test_options_go_with_a_slug():
+    with pytest.raises(ValueError, match=r"SE is built already: reduction"):
+        cost(attn.create("se", 64), reduction=4)
+    with pytest.raises(ValueError, match=r"'reduktion'.*'reduction'"):
+        cost("se", reduktion=4)
+
+
+def test_printed():
+    measured = Cost(580, 26_112, 580, 102_928)
+    assert str(measured).splitlines()[1].split() == ["580", "26,112", "580", "102,928"]
+    head, rule, body = measured._repr_markdown_().splitlines()
+    assert head.startswith("| parameters | multiply-adds |")
+    assert rule == "| --: | --: | --: | --: |"
+    assert body.startswith("| 580 | 26,112 |")
+    assert str(Table()) == Table()._repr_markdown_() == ""
+
+
+def test_table_of_a_chapter(monkeypatch):
+    rows = table("se", detector=(1_000_000, 10_000_000), reduction=4)
+    assert [r["parameters"] for r in rows] == [attn.card("se").params(C, reduction=4) for C in (64, 128, 256)]
+    assert rows[0]["share of parameters"] == rows[0]["parameters"] / 1e6
+    assert rows[2]["share of multiply-adds"] == rows[2]["multiply-adds"] / 1e7
+    assert "20×20" in str(rows).splitlines()[3]
+    assert str(rows).splitlines()[3].split()[4:6] == ["3.31", "%"]
+    monkeypatch.setattr(measure.importlib.util, "find_spec", lambda name: None)
+    assert "share of parameters" not in table("se")[0]
+
+
+def test_the_detector_of_the_shares():
+    pytest.importorskip("attn.yolo", exc_type=ImportError)
+    state = torch.get_rng_state()
+    params, macs = measure._yolov5n()
+    assert params == 2_654_816
+    assert 3.8e9 < macs < 3.9e9  # ultralytics prints 7.8 GFLOPs, two for each multiply-add
+    assert torch.equal(state, torch.get_rng_state())

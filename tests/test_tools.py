@@ -1,0 +1,219 @@
+# SPDX-FileCopyrightText: 2026 the attn authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tools behind make: the setup's refusals, which pages run again, and what the site leaves out."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[1] / "book/tools"
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(f"book_tools_{name}", TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- the setup -------------------------------------------------------------------------------------------------------
+
+
+def fake_python(root: Path) -> None:
+    (root / ".venv/bin").mkdir()
+    (root / ".venv/bin/python").symlink_to(sys.executable)
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """The setup in an empty project, where pip and the network are not touched; ``calls`` is what pip was asked."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("requirements.txt", "constraints.txt", "pyproject.toml"):
+        (tmp_path / name).write_text("zipp==4.1.2\n")
+    install = load("install")
+    install.calls = []
+    monkeypatch.setattr(install, "pip", lambda *a, count=0: install.calls.append(a))
+    monkeypatch.setattr(install, "check_network", lambda python: None)
+    monkeypatch.setattr(install, "make_venv", lambda: fake_python(tmp_path))
+    return install
+
+
+@pytest.mark.parametrize("version", [(3, 10, 9), (3, 14, 0), (2, 7, 18)])
+def test_setup_refuses_a_python_that_does_not_fit(install, version):
+    with pytest.raises(install.Refused, match=rf"^Python {version[0]}\.{version[1]} does not fit: 3.11, 3.12 or 3.13"):
+        install.check_python(version)
+
+
+def test_setup_refuses_a_full_disk(install, monkeypatch):
+    monkeypatch.setattr(install.shutil, "disk_usage", lambda _: type("U", (), {"free": 3.24e9})())
+    with pytest.raises(install.Refused, match=r"^3\.2 GB are free here, \d+ GB are needed"):
+        install.setup()
+    assert not Path(".venv").exists()
+
+
+def test_setup_says_in_one_line_that_pip_gets_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"NO_INDEX": "1", "CONFIG_FILE": os.devnull, "FIND_LINKS": str(tmp_path)}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    Path("constraints.txt").write_text("zipp==4.1.2\n")
+    install = load("install")
+    with pytest.raises(install.Refused, match=r"^pip cannot get packages \(no network\?\): ERROR: [^\n]*zipp[^\n]*$"):
+        install.check_network(sys.executable)
+
+
+def test_setup_starts_over_when_it_was_cut_off_and_does_nothing_when_it_was_not(install):
+    Path(".venv").mkdir()
+    Path(".venv/half-a-package").touch()
+    install.leave(done=None, torch_index="https://example.org/cpu")
+    install.setup()
+    assert not Path(".venv/half-a-package").exists()
+    assert [c[0] for c in install.calls] == ["torch", "-r", "-e"]
+    assert "https://example.org/cpu" in install.calls[0], "the address that the user gave is remembered"
+    install.setup()
+    assert len(install.calls) == 3
+    Path("constraints.txt").write_text("zipp==4.1.3\n")
+    install.setup()
+    assert len(install.calls) == 6
+
+
+# --- the pages -------------------------------------------------------------------------------------------------------
+
+
+def notebook(path: Path, code: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sources = {"parameters": 'profile = "quick"', "step-1": code}
+    cells = [
+        {"cell_type": "code", "id": i, "metadata": {}, "source": s, "outputs": [], "execution_count": None}
+        for i, s in sources.items()
+    ]
+    cells[0]["metadata"]["tags"] = ["parameters"]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    path.write_text(
+        json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+    )
+
+
+class Book:
+    """A project of two pages: ``a`` uses one mechanism, ``b`` another one and the records in data/results/b."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        for name in ("__init__", "__main__", "channel/__init__", "channel/a", "mixed/__init__", "mixed/b"):
+            file = root / f"attn/{name}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        (root / "data/results/b").mkdir(parents=True)
+        (root / "data/results/b/1.json").write_text("1")
+        (root / "_toc.yml").write_text("root: notebooks/a\nchapters:\n- file: notebooks/b\n")
+        notebook(root / "notebooks/a.ipynb", "import attn.channel.a")
+        notebook(
+            root / "notebooks/b.ipynb",
+            "import attn.mixed.b, pathlib\n[p.read_text() for p in pathlib.Path('../data/results/b').glob('*.json')]",
+        )
+
+    def start(self, *arguments) -> subprocess.Popen:
+        environment = dict(os.environ, PYTHONPATH=str(self.root))
+        command = [sys.executable, TOOLS / "pages.py", *arguments]
+        return subprocess.Popen(
+            command, cwd=self.root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def make(self, *arguments) -> tuple[int, list[str], str]:
+        """The exit status, the pages that ran well, and all that was said."""
+        process = self.start(*arguments)
+        said, _ = process.communicate(timeout=120)
+        ran = [line.split()[1].removeprefix("notebooks/") for line in said.splitlines() if line.endswith(" s")]
+        ran += [line.split()[1].removeprefix("notebooks/") for line in said.splitlines() if line.endswith(" left")]
+        return process.returncode, sorted(n for n in ran if len(n) == 1), said
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """The project with every page run once."""
+    book = Book(tmp_path_factory.mktemp("book"))
+    status, ran, said = book.make()
+    assert (status, ran) == (0, ["a", "b"]), said
+    return book
+
+
+def test_nothing_runs_again_without_a_change_of_content(book):
+    os.utime(book.root / "attn/channel/a.py")
+    assert book.make()[:2] == (0, [])
+
+
+def test_a_changed_module_runs_the_pages_that_import_it(book):
+    (book.root / "attn/channel/a.py").write_text("# a comment\n")
+    assert book.make()[:2] == (0, ["a"])
+
+
+def test_a_new_record_runs_the_pages_that_list_its_folder(book):
+    (book.root / "data/results/b/2.json").write_text("2")
+    assert book.make()[:2] == (0, ["b"])
+
+
+def test_a_failing_page_is_explained_and_the_others_run(book):
+    notebook(book.root / "notebooks/a.ipynb", "import attn.channel.a\n1 / 0")
+    (book.root / "data/results/b/1.json").write_text("one")
+    status, ran, said = book.make()
+    assert (status, ran) == (1, ["b"]), said
+    assert "cell 2 (step-1): ZeroDivisionError: division by zero" in said
+    assert "1 of 2 failed: notebooks/a" in said
+    notebook(book.root / "notebooks/a.ipynb", "import attn.channel.a")
+    assert book.make()[0] == 0
+
+
+def children(marker: str) -> list[int]:
+    """The processes that have ``marker`` in their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker in (process / "cmdline").read_bytes().decode(errors="replace"):
+                found.append(int(process.name))
+        except OSError:
+            pass
+    return found
+
+
+def test_a_killed_run_leaves_no_process_and_the_next_goes_on(book):
+    notebook(book.root / "notebooks/a.ipynb", "import time, pathlib\npathlib.Path('started').touch()\ntime.sleep(60)")
+    process = book.start()
+    started, until = book.root / "notebooks/started", time.monotonic() + 60
+    while not started.exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    while children(str(book.root)):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    notebook(book.root / "notebooks/a.ipynb", "import attn.channel.a")
+    status, ran, said = book.make()
+    assert status == 0, said
+    assert ran == [], "the result of before the kill is whole, and its notebook is as it was"
+
+
+def test_another_profile_is_another_page(book):
+    assert book.make("--profile", "record", "--only", "a")[:2] == (0, ["a"])
+    executed = json.loads((book.root / "_build/executed/notebooks/a.ipynb").read_text())
+    assert 'profile = "record"' in "".join(executed["cells"][1]["source"])
+
+
+# --- the site --------------------------------------------------------------------------------------------------------
+
+
+def test_readers_see_neither_papermills_cell_nor_the_parameters(monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
+    build = load("build")
+    tags = [["parameters"], ["injected-parameters"], ["hide-input"], ["parameters", "hide-input"]]
+    cells = [{"id": str(i), "metadata": {"tags": list(t), "papermill": {}}} for i, t in enumerate(tags)]
+    shown = build.for_readers({"cells": cells, "metadata": {"papermill": {"duration": 1}}, "nbformat": 4})
+    assert [c["id"] for c in shown["cells"]] == ["0", "2", "3"]
+    assert ["remove-cell" in c["metadata"]["tags"] for c in shown["cells"]] == [True, False, False]
+    assert "papermill" not in json.dumps(shown)

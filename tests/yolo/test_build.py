@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 the attn authors
+# SPDX-License-Identifier: AGPL-3.0-only
+"""What comes out of build: widths, gradients, the identity start, and pairs that start equal."""
+
+import pytest
+import torch
+from torch import nn
+
+yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
+
+import ultralytics  # noqa: E402
+
+from attn import controls  # noqa: E402
+
+# Channels of C3 blocks 0 to 3 (the last is what SPPF reads) and of Detect's inputs, by width multiple and max_channels.
+WIDTHS = {
+    "n": ([32, 64, 128, 256], [64, 128, 256]),
+    "s": ([64, 128, 256, 512], [128, 256, 512]),
+    "m": ([96, 192, 384, 768], [192, 384, 768]),
+    "l": ([128, 256, 512, 1024], [256, 512, 1024]),
+    "x": ([160, 320, 640, 1280], [320, 640, 1280]),
+}
+
+
+def attends(y):
+    return [layer for layer in y.model.model if isinstance(layer, yolo.Attend)]
+
+
+def shaken(seed=0):
+    """A plain detector whose every number is as if trained: BatchNorm's statistics too."""
+    torch.manual_seed(seed)
+    module = yolo.build("yolov5n.yaml", nc=3).model
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.1)
+    return module
+
+
+@pytest.mark.parametrize("scale", WIDTHS)
+def test_widths_are_right_at_every_scale(scale):
+    backbone, neck = WIDTHS[scale]
+    y = yolo.build(f"yolov5{scale}.yaml", "se", ["after:C3", "before:SPPF", "neck"])
+    assert type(y) is ultralytics.YOLO
+    widths = [layer.mechanism.down.in_channels for layer in attends(y)]
+    assert widths == [*backbone, backbone[-1], *neck]
+    with torch.no_grad():
+        y.model.eval()(torch.zeros(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("start", ["plain", "identity"])
+@pytest.mark.parametrize("at", [0, 9, "before:SPPF", "after:C3", "neck", [3, "after:SPPF"]])
+def test_forward_and_backward(at, start):
+    y = yolo.build("yolov5n.yaml", "se", at, start=start)
+    outputs = y.model.train()(torch.randn(2, 3, 64, 64))
+    sum(t.float().square().sum() for t in (outputs["boxes"], outputs["scores"])).backward()
+    for name, parameter in y.model.named_parameters():
+        if parameter.requires_grad and "dfl" not in name:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+    if start == "identity":  # at step 0 only α learns
+        for layer in attends(y):
+            assert layer.alpha.grad != 0
+            assert all((p.grad == 0).all() for p in layer.mechanism.parameters())
+
+
+@pytest.mark.parametrize("at", [0, 3, 9, "before:SPPF", "after:C3", "neck"])
+def test_identity_equals_the_plain_model_bit_for_bit(at):
+    plain = shaken().eval()
+    y = yolo.build("yolov5n.yaml", "se", at, weights=plain)
+    assert [layer.start for layer in attends(y)] == ["identity"] * len(attends(y))  # the default with weights
+    x = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        want, got = plain(x)[0], y.model.eval()(x)[0]
+        assert torch.equal(want, got)
+        for layer in attends(y):
+            layer.alpha.fill_(1)
+        assert not torch.equal(want, y.model(x)[0])
+
+
+def test_alpha_of_one_is_the_plain_start():
+    x = torch.randn(2, 16, 5, 7)
+    layer = yolo.Attend("se", [16], 0, "identity")
+    layer.alpha.data.fill_(1)
+    torch.testing.assert_close(layer(x), layer.mechanism(x))
+    assert layer.alpha.dtype == torch.float32
+    assert yolo.Attend("se", [16], 0).alpha is None
+
+
+def test_every_other_layer_starts_equal_at_equal_seed():
+    def layers(*call, **options):
+        torch.manual_seed(7)
+        y = yolo.build("yolov5n.yaml", *call, **options)
+        return [layer.state_dict() for layer in y.model.model if not isinstance(layer, yolo.Attend)]
+
+    plain = layers()
+    for call in [("se", 9), ("se", 0), ("bottleneck-large", "after:C3"), ("se", "neck")]:
+        others = layers(*call)
+        equal = [all(torch.equal(a[k], b[k]) for k in a) for a, b in zip(plain, others, strict=True)]
+        assert sum(equal) == len(equal) == 25
+
+
+def test_the_mechanism_itself_follows_the_seed():
+    def gate(seed):
+        torch.manual_seed(seed)
+        return attends(yolo.build("yolov5n.yaml", "se", 9))[0].mechanism.down.weight
+
+    assert torch.equal(gate(0), gate(0))
+    assert not torch.equal(gate(0), gate(1))
+
+
+def test_the_default_place_is_printed(capsys):
+    y = yolo.build("yolov5n.yaml", "se")
+    assert capsys.readouterr().out == "yolov5n.yaml, layer 9: se, reads 8 (C3), read by 10 (SPPF), start plain\n"
+    assert yolo.remove(y.model.yaml)["backbone"] == yolo.load("yolov5n.yaml")["backbone"]
+    yolo.build("yolov9t.yaml", "se")  # SPPELAN
+    assert "read by 10 (SPPELAN)" in capsys.readouterr().out
+    yolo.build("yolo12n.yaml", "se")  # none of the family: after the last block of the backbone
+    assert "layer 9: se, reads 8 (A2C2f), read by 10 (nn.Upsample) and 20 (Concat)" in capsys.readouterr().out
+
+
+def test_the_classes_are_those_of_the_weights(capsys):
+    plain = shaken()
+    plain.names = {0: "red", 1: "white", 2: "platelet"}
+    y = yolo.build("yolov5n.yaml", "se", weights=plain)
+    assert (y.model.yaml["nc"], y.model.names) == (3, plain.names)
+    assert "427 of 427 tensors copied, 0 of them to a wrong layer\n" in capsys.readouterr().out
+    y = yolo.build("yolov5n.yaml", "se", weights=plain, nc=5)
+    assert (y.model.model[-1].nc, len(y.model.names)) == (5, 5)
+    assert "3 classes in the source, 5 in the target" in capsys.readouterr().out
+    assert yolo.build("yolov5n.yaml", weights=plain.state_dict()).model.model[-1].nc == 3
+
+
+def test_a_dictionary_is_built_as_it_is():
+    rows = yolo.insert("yolov5s.yaml", "se", 9, start="identity")
+    y = yolo.build(rows)
+    assert attends(y)[0].mechanism.down.in_channels == 512
+    assert y.ckpt  # train() keeps the rows
+    assert y.task == "detect"
+
+
+def test_a_mechanism_that_changes_the_shape_is_refused(monkeypatch):
+    class Half(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+
+        def forward(self, x):
+            return x[:, ::2]
+
+    monkeypatch.setitem(controls.CONTROLS, "half", Half)
+    with pytest.raises(ValueError, match=r"half turns \(1, 256, 8, 8\) into \(1, 128, 8, 8\)"):
+        yolo.insert("yolov5n.yaml", "half", 9)
+
+
+@pytest.mark.parametrize("control", controls.CONTROLS)
+def test_controls_stand_at_a_mechanisms_place(control):
+    (layer,) = attends(yolo.build("yolov5n.yaml", control, 9))
+    assert type(layer.mechanism) is controls.CONTROLS[control]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"at": 9}, ["at ", "no attention"]),
+        ({"reduction": 8}, ["reduction", "no attention"]),
+        ({"model": "rtdetr-l.yaml", "attention": "se"}, ["rtdetr-l.yaml", "RTDETRDecoder"]),
+        ({"attention": "se", "nc": 0}, ["nc", "0"]),
+        ({"attention": "se", "nc": True}, ["nc", "True"]),
+        ({"attention": "se", "reduction": -1}, ["reduction", "-1"]),
+        ({"attention": "se", "start": "zero"}, ["'zero'", "plain, identity"]),
+        ({"attention": "se", "weights": "nowhere.pt"}, ["'nowhere.pt'"]),
+    ],
+)
+def test_a_bad_call_is_refused(options, words):
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        yolo.build(**options)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_the_layer_has_none_of_the_names_that_ultralytics_writes():
+    layer = yolo.Attend("se", [16], 0, "identity")
+    assert not {"i", "f", "np", "type"} & {name for name, _ in [*layer.named_children(), *layer.named_parameters()]}
