@@ -429,7 +429,7 @@ def make(name: str = "digits", *, progress: bool = True, **knobs) -> Path:
 
     Args:
         name: ``digits`` or ``bccd``.
-        progress: whether to show how far it is, on a terminal.
+        progress: whether to say what is being made and, on a terminal, how far it is.
         knobs: those of :class:`Digits`; each combination has a folder of its own.
 
     Raises:
@@ -564,7 +564,7 @@ def _fault(folder: Path, version: str) -> str | None:
         try:
             if _digest(folder) != found:
                 return "was changed"
-        except OSError as e:
+        except (OSError, SyntaxError, ValueError) as e:  # Pillow raises each of them for some broken PNG file
             return f"is damaged ({e})"
         with contextlib.suppress(OSError):  # a read-only copy is looked at each time
             _write(folder / _DONE, f"{found}\n{now}\n{version}\n")

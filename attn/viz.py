@@ -12,6 +12,7 @@ import importlib
 import inspect
 import io
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,8 +130,8 @@ class Source:
 
 
 def source(cls: type) -> Source:
-    """What the page prints where it shows a class, so that no page retypes one."""
-    return Source(inspect.getsource(cls))
+    """A class as the package has it, without its card: what a page shows, so that no page retypes one."""
+    return Source(re.sub(r"\A@register\(.*?^\)\n", "", inspect.getsource(cls), flags=re.DOTALL | re.MULTILINE))
 
 
 def card(slug: str) -> Table:
