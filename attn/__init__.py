@@ -22,7 +22,7 @@ from .registry import class_names as _class_names
 __version__ = "0.1.0"
 __all__ = ["Card", "Map", "card", "cost", "create", "names"]
 
-_MODULES = {"contract", "controls", "datasets", "experiment", "hosts", "measure", "viz", "yolo"}
+_MODULES = {"broken", "contract", "controls", "datasets", "experiment", "hosts", "measure", "tasks", "viz", "yolo"}
 _FUNCTIONS = {"cost": "measure"}
 
 

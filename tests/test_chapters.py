@@ -107,7 +107,7 @@ def test_length(path):
         "lines": sum(bool(line.strip()) for c in code for line in c["source"].splitlines()),
         "cells": len(code),
         "figures": len(figures(path)),
-        "exercises": len(re.findall(r"^\*\*\d\. .*minutes", text(path), re.MULTILINE)),
+        "exercises": len(re.findall(r"^\*\*Exercise \d: .*minutes", text(path), re.MULTILINE)),
     }
     for what, (least, most) in GUIDE.items():
         assert least / 2 < counts[what] < most * 1.5, f"{counts[what]} {what}, where the guide says {least} to {most}"

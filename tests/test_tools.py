@@ -83,6 +83,26 @@ def test_setup_starts_over_when_it_was_cut_off_and_does_nothing_when_it_was_not(
     assert len(install.calls) == 6
 
 
+def test_setup_goes_on_after_pip_failed(install, monkeypatch):
+    def fails(*arguments, count=0):
+        raise install.Refused("pip could not install")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(install, "pip", fails)
+        with pytest.raises(install.Refused):
+            install.setup()
+    Path(".venv/what-was-installed").touch()
+    install.setup()
+    assert len(install.calls) == 3
+    assert Path(".venv/what-was-installed").exists()
+
+
+def test_setup_names_the_line_that_says_most(install):
+    said = "Collecting x\n  FileNotFoundError: no such file: y\nerror: metadata-generation-failed\nhint: See above.\n"
+    assert install.last_error(said) == "FileNotFoundError: no such file: y"
+    assert install.last_error("ERROR: a\nERROR: No matching distribution\n\n") == "ERROR: No matching distribution"
+
+
 # --- the pages -------------------------------------------------------------------------------------------------------
 
 

@@ -214,6 +214,8 @@ def _train(network: nn.Module, key: str, yaml: Path, **arguments) -> Fit:
     try:
         trainer = Fit(network, **fixed, **arguments)
         trainer.train()
+        if trainer.args.batch != arguments["batch"]:  # ultralytics halves it and goes on: that is another recipe
+            raise RuntimeError(f"a batch of {arguments['batch']} does not fit into the memory of {trainer.device}")
     finally:
         shutil.rmtree(runs / key, ignore_errors=True)
     return trainer

@@ -43,13 +43,13 @@ def digest(found: dict[str, Path]) -> str:
 
 
 def for_readers(notebook: dict) -> dict:
-    """An executed notebook without what papermill put in and with the parameters cell off the page."""
+    """An executed notebook without what papermill put in, and with the parameters cell off the page or folded."""
     kept = []
     for cell in notebook["cells"]:
         tags = cell["metadata"].setdefault("tags", [])
         if "injected-parameters" in tags:
             continue
-        if "parameters" in tags:
+        if "parameters" in tags and not any(t.startswith("hide-") for t in tags):
             tags.append("remove-cell")
         cell["metadata"].pop("papermill", None)
         kept.append(cell)

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 # Free space in GB: what a setup takes at its peak, wheels and installed packages together (measured, rounded up).
-NEEDS, NEEDS_CPU_ONLY = 8, 4
+NEEDS, NEEDS_CPU_ONLY = 9, 4
 VENV = Path(".venv")
+# {"done": digest of SOURCES, "torch_index": where torch came from}. done is "" after an orderly failure, and None while
+# pip works: what is found so later was cut off, may hold half a package, and is made anew.
 STAMP = VENV / "attn-setup.json"
 SOURCES = ("requirements.txt", "constraints.txt", "pyproject.toml")
 
@@ -38,7 +41,7 @@ def digest():
 
 
 def stamp():
-    """What the last setup left: its digest (None when it was cut off) and the index that torch came from."""
+    """What the last setup left, or None where there was none."""
     try:
         return json.loads(STAMP.read_text())
     except (OSError, ValueError):
@@ -83,8 +86,9 @@ def check_network(python):
 
 
 def last_error(text):
+    """The line of pip's output that says most: its own ERROR, or the exception of a package that could not be built."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")]
+    errors = [line for line in lines if re.match(r"(ERROR|\w*Error): ", line)]
     return (errors or lines or ["it said nothing"])[-1]
 
 
@@ -105,7 +109,8 @@ def pip(*arguments, count=0):
     if shown:
         print("\r\x1b[K", end="", flush=True)
     if child.wait():
-        raise Refused(f"pip could not install: {last_error(''.join(log))}  (the same command again goes on)")
+        (VENV / "pip.log").write_text("".join(log))
+        raise Refused(f"pip could not install: {last_error(''.join(log))} (.venv/pip.log says more)")
 
 
 def make_venv():
@@ -120,6 +125,16 @@ def hook():
     if asked.returncode == 0 and Path(".git").exists() and not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(".githooks/pre-commit", place)
+
+
+def packages(torch_index):
+    pinned = Path("constraints.txt").read_text().count("==")
+    # torch by itself first: its wheels are gone again before the rest comes, which keeps the peak on the disk low. Not
+    # its dependencies where the user named an address: that may have other versions of them than ours.
+    source = ["--no-deps", "--index-url", torch_index] if torch_index else []
+    pip("torch", "torchvision", *source, "-c", "constraints.txt", count=30)
+    pip("-r", "requirements.txt", "-c", "constraints.txt", count=pinned)
+    pip("-e", ".", "--no-deps")
 
 
 def setup(torch_index=None, chosen=False):
@@ -157,18 +172,11 @@ def setup(torch_index=None, chosen=False):
         make_venv()
         if not importlib.util.find_spec("pip"):
             check_network(str(python))
-    pinned = Path("constraints.txt").read_text().count("==")
-    # torch by itself first: its wheels are gone again before the rest comes, which keeps the peak on the disk low.
-    pip(
-        "torch",
-        "torchvision",
-        "-c",
-        "constraints.txt",
-        *(["--index-url", torch_index] if torch_index else []),
-        count=30,
-    )
-    pip("-r", "requirements.txt", "-c", "constraints.txt", count=pinned)
-    pip("-e", ".", "--no-deps")
+    try:
+        packages(torch_index)
+    except Refused:
+        leave(done="", torch_index=torch_index)
+        raise
     if shutil.which("git"):
         hook()
     leave(**wanted)
