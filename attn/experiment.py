@@ -188,7 +188,7 @@ class Record:
     def save(self) -> None:
         """Writes the file aside, forces it to the disk and renames it, so that it is whole or not there."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        aside = self.path.with_name(f".{self.path.name}")  # one writer at a time: the run holds a lock
         with aside.open("w", encoding="utf-8") as file:
             json.dump(dataclasses.asdict(self), file, indent=1)
             file.write("\n")
@@ -368,11 +368,12 @@ run.__signature__ = inspect.signature(run).replace(
 
 
 def _run(what: Plan, fit, progress) -> Record:
-    if what.path.is_file():
-        return Record.load(what.path)
     with _lock(what.key):
-        if what.path.is_file():  # another process was faster
-            return Record.load(what.path)
+        if what.path.is_file():
+            record = Record.load(what.path)
+            for control in _controls(what, record.channels):  # without them the record can be compared with nothing
+                _run(control, fit, progress)
+            return record
         trainer = None if fit else _trainer(what.slug)
         before, start, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
         with _teller(progress, f"{what.slug}, seed {what.seed}") as tell:
@@ -616,8 +617,12 @@ def compare(
     if not arms:
         raise ValueError(f"{', '.join(slugs)} stands beside nothing: compare the mechanisms with it")
     setups = [json.loads(arm) for arm in arms]
-    rows = [_pair(group, to, metric, _label(s, setups)) for group, s in zip(arms.values(), setups, strict=True)]
-    return Comparison(metric, *_judge(rows, {s["profile"] for s in setups} == {"full"}))
+    remarks: dict[str, None] = {}
+    pairs = [
+        _pair(group, to, metric, _label(s, setups), remarks) for group, s in zip(arms.values(), setups, strict=True)
+    ]
+    rows, notes = _judge(pairs, {s["profile"] for s in setups} == {"full"})
+    return Comparison(metric, rows, [*notes, *remarks])
 
 
 def _label(setup: dict[str, Any], setups: list[dict[str, Any]]) -> str:
@@ -630,8 +635,13 @@ def _label(setup: dict[str, Any], setups: list[dict[str, Any]]) -> str:
     return setup["slug"] + (f" ({', '.join(f'{k}={v}' for k, v in words.items())})" if words else "")
 
 
-def _pair(group: list[Record], to: str, metric: str, label: str) -> tuple[Row, list[float], float]:
-    """One arm: its row without interval, its differences, and the mean squared error over images."""
+def _pair(
+    group: list[Record], to: str, metric: str, label: str, remarks: dict[str, None]
+) -> tuple[Row, list[float], float]:
+    """One arm: its row without interval, its differences, and the mean squared error over images.
+
+    What makes a pair less than it should be is added to ``remarks``.
+    """
     differences, images, moved = [], [], []
     for record in group:
         name = list(record.controls)[-1] if to == "control" else to
@@ -641,7 +651,14 @@ def _pair(group: list[Record], to: str, metric: str, label: str) -> tuple[Row, l
             )
         control = Record.load(_folder(record.plan.profile) / record.controls[name])
         differences.append(record.metrics[metric] - control.metrics[metric])
-        images.append((record.image_error.get(name) or 0.0) ** 2)
+        error = record.image_error.get(name)
+        images.append((error or 0.0) ** 2)
+        if error is None:
+            remarks[
+                "Some pairs lack the error over images (the control's matches were gone): intervals too narrow."
+            ] = None
+        if record.processor != control.processor:
+            remarks["Some pairs were made on two processors, so they differ by more than the layer."] = None
         if record.engagement:
             moved.append(record.engagement["moved"])
     mean = sum(differences) / len(differences)

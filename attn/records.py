@@ -14,7 +14,7 @@ import ctypes
 import dataclasses
 import fcntl
 import functools
-import hashlib
+import itertools
 import json
 import os
 import random
@@ -22,12 +22,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from . import datasets, experiment, registry
 from .controls import nearest
@@ -40,11 +41,11 @@ SEEDS = range(5)
 RATE = 2.7e-7  # seconds a unit of `_work`, until runs have told better
 
 # What a plan is made from; everything else in it follows.
-GIVEN = ("data", "model", "at", "start", "weights", "base", "condition", "seed", "profile", "device")
+GIVEN = ("data", "model", "at", "start", "weights", "base", "condition", "seed", "profile", "device", "epochs")
 
 CHILD = (sys.executable, "-P", "-m", "attn.records", "--child")
 
-Arm = tuple[str, dict[str, Any], range]
+Arm = tuple[str, dict[str, Any], Sequence[int]]
 
 
 # What there should be
@@ -124,12 +125,12 @@ def fill(
     """
     plans = list(plans)
     waiting = deque(p for p in plans if not p.path.is_file())
-    running: dict[Plan.key, tuple[Plan, float, subprocess.Popen]] = {}
+    running: list[tuple[Plan, float, subprocess.Popen, BinaryIO]] = []
     failed: dict[str, str] = {}
     began, work, spent = time.monotonic(), 0.0, 0.0
 
     def tell(plan: Plan, what: str) -> None:
-        rest = [*waiting, *(p for p, *_ in running.values())]
+        rest = [*waiting, *(p for p, *_ in running)]
         left = sum(map(_work, rest)) * (spent / work if work else RATE) / jobs
         done = f"{len(plans) - len(rest)}/{len(plans)}"
         print(f"{done:>9}  {plan.name:<68} {what:>8}   {_span(left)} left", flush=True)
@@ -149,22 +150,22 @@ def fill(
                 elif _busy(plan):
                     waiting.append(plan)
                 else:
-                    running[plan.key] = plan, time.monotonic(), _start(plan, command)
+                    running.append((plan, time.monotonic(), *_start(plan, command)))
             time.sleep(0.1)
-            for key, (plan, start, process) in list(running.items()):
-                if process.poll() is None:
-                    continue
-                del running[key]
+            for one in [one for one in running if one[2].poll() is not None]:
+                running.remove(one)
+                plan, start, process, log = one
                 if process.returncode == 0 and plan.path.is_file():
                     work, spent = work + _work(plan), spent + time.monotonic() - start
-                    _log(plan).unlink()
                     tell(plan, f"{time.monotonic() - start:.0f} s")
                 else:
-                    said = _log(plan).read_text("utf-8", "replace").strip().splitlines()[-15:]
+                    log.seek(0)
+                    said = log.read().decode("utf-8", "replace").strip().splitlines()[-15:]
                     failed[plan.name] = "\n".join([*said, f"its process ended with {process.returncode}"])
                     tell(plan, "FAILED")
+                log.close()
     finally:
-        for _, _, process in running.values():
+        for *_, process, _ in running:
             process.kill()
             process.wait()
     if waiting:
@@ -172,18 +173,19 @@ def fill(
     return failed
 
 
-def _start(plan: Plan, command: Sequence[str]) -> subprocess.Popen:
-    _log(plan).parent.mkdir(parents=True, exist_ok=True)
+def _start(plan: Plan, command: Sequence[str]) -> tuple[subprocess.Popen, BinaryIO]:
+    """The process, and the file of what it says, which has no name and so needs no clearing up."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(plan.threads))
-    with _log(plan).open("wb") as log:
-        return subprocess.Popen(
-            [*command, json.dumps(dataclasses.asdict(plan))],
-            env={**os.environ, **threads},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - read and closed when the process has ended
+    process = subprocess.Popen(
+        [*command, json.dumps(dataclasses.asdict(plan))],
+        env={**os.environ, **threads},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
+    return process, log
 
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # before the fork, after which little is allowed
@@ -219,23 +221,13 @@ def _busy(plan: Plan) -> bool:
     return False
 
 
-def _log(plan: Plan) -> Path:
-    return datasets.home() / "_build" / "records" / f"{plan.key}.log"
-
-
 def _work(plan: Plan) -> float:
     """Pixels to look at; training on one costs about three times as much as validating on it."""
     return (3 * plan.images * plan.epochs + plan.val * (plan.epochs if plan.curve else 1)) * plan.size**2
 
 
 def _span(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 # Checking
@@ -249,7 +241,7 @@ def check(today: date, fit=None) -> bool:
     two seeds do. Nothing is written into data/results.
     """
     files = sorted((datasets.home() / "data" / "results").glob("*/*-record-cpu-*.json"))
-    random.Random(hashlib.sha256(today.isoformat().encode()).digest()).shuffle(files)
+    random.Random(today.isoformat()).shuffle(files)
     for file in files:
         record = Record.load(file)
         plan = record.plan
@@ -273,11 +265,12 @@ def check(today: date, fit=None) -> bool:
             same = getattr(record, name) == now.get(name)
             good &= same
             print(f"  {name:<9} {'equal' if same else f'record {getattr(record, name)}   now {now.get(name)}'}")
-    where = "same processor and versions: equal to the last digit" if exact else (
-        f"record: {record.processor}, {plan.versions}; here: {experiment.processor(plan.device)}, "
-        f"{experiment.versions()}: within the spread of {len(seeds)} seeds"
-    )  # fmt: skip
-    print(f"records: {'as it should be' if good else 'NOT as it should be'} ({where})")
+    if exact:
+        rule = "equal to the last digit, on the same processor and versions"
+    else:
+        made = f"{record.processor}, {plan.versions}"
+        rule = f"within the spread of {len(seeds)} seeds, made on {made}"
+    print(f"records: {'right' if good else 'WRONG'} ({rule})")
     return good
 
 
@@ -326,7 +319,7 @@ def worktree(root: Path) -> Path:
     if not git("ls-tree", "HEAD", "attn/records.py"):
         raise RuntimeError(f"records are made from a commit, and HEAD ({sha[:8]}) has no attn/records.py: commit first")
     if edits := git("status", "--porcelain", "--", "attn", "data/*.yaml"):
-        print(f"records: from commit {sha[:8]}; {len(edits.splitlines())} files that differ from it take no part")
+        print(f"records: from commit {sha[:8]}; files that differ from it and take no part: {len(edits.splitlines())}")
 
     folder = root / "_build" / "worktrees"
     folder.mkdir(parents=True, exist_ok=True)
@@ -378,7 +371,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="repeat one run, drawn by the date, and compare")
     parser.add_argument("--data", nargs="+", metavar="SET", help="only these data sets")
     parser.add_argument("--slug", nargs="+", metavar="SLUG", help="only these mechanisms and controls")
-    parser.add_argument("--place", nargs="+", metavar="PLACE", help="only at these places; none has no place")
+    parser.add_argument("--place", nargs="+", metavar="PLACE", help="only at these places, and the plain detector")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="only these seeds")
     parser.add_argument("--profile", default="record", help="quick, record (the default) or full")
     parser.add_argument("--device", help="cpu, cuda; by default what there is")
@@ -390,11 +383,12 @@ def main(argv: list[str] | None = None) -> int:
         if options.check:
             return 0 if check(datetime.now(UTC).date()) else 1
         plans, lacking = [], {}
-        for arm in _chosen(options):
+        for _, group in itertools.groupby(_chosen(options), lambda arm: {**arm[1], "at": None}):
+            study = list(group)
             try:
-                plans += wanted(options.profile, options.device, [arm])
-            except (OSError, RuntimeError) as e:  # its weights or its pictures; the others can go on
-                lacking[str(e)] = lacking.get(str(e), 0) + len(arm[2])
+                plans += wanted(options.profile, options.device, study)
+            except (OSError, RuntimeError) as e:  # their weights or pictures are not there; the others can go on
+                lacking[str(e)] = lacking.get(str(e), 0) + sum(len(seeds) for *_, seeds in study)
         failed = fill({p.name: p for p in plans}.values(), jobs=options.jobs, minutes=options.limit_minutes)
     except KeyboardInterrupt:
         print("\nrecords: stopped; the same command goes on")

@@ -219,6 +219,23 @@ def test_image_error_widens_the_interval(home):
     assert (wide.high - wide.low) ** 2 == pytest.approx((narrow.high - narrow.low) ** 2 * (1 + 0.02**2 / 0.005**2))
 
 
+def test_pairs_that_are_less_than_they_should_be_are_named(home):
+    whole = experiment.compare("mask-2", records=league(home, [[0.01, 0.02]]))
+    assert not any("Some pairs" in note for note in whole.notes)
+    lacking = league(home, [[0.01, 0.02]], error=None)
+    other = [dataclasses.replace(r, processor="another") for r in lacking]
+    notes = experiment.compare("mask-2", records=other).notes
+    assert ["too narrow" in n or "two processors" in n for n in notes].count(True) == 2
+
+
+def test_a_lost_control_is_trained_again(home, fit):
+    record = experiment.run("se", fit=fit)
+    lost = home / "_build" / "results" / record.controls["none"]
+    lost.unlink()
+    experiment.run("se", fit=fit)
+    assert lost.is_file()
+
+
 def test_verdicts(home):
     arms = [[0.1, 0.101, 0.102], [-0.1, -0.101, -0.102], [0.0, 0.0001, 0.0002], [-0.1, 0.0, 0.2]]
     table = experiment.compare("mask-2", records=league(home, arms))
