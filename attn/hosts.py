@@ -100,4 +100,9 @@ def build(slug: str, host: Host | None = None, **options) -> nn.Module:
     trunk, places = TRUNKS[host.trunk]
     if host.place not in places:
         raise ValueError(unknown(f"place in {host.trunk}", host.place, places))
-    return trunk(host.place, lambda channels: create(slug, channels, **{**host.options, **options}))
+    given = {**host.options, **options}
+
+    def make(channels: int) -> nn.Module:
+        return create(slug, channels, **{k: v[channels] if isinstance(v, dict) else v for k, v in given.items()})
+
+    return trunk(host.place, make)

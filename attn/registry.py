@@ -52,7 +52,7 @@ class Host:
         place: where in the trunk, in the words of ``attn.hosts`` (``"residual"``: on the branch before the addition).
         params: the exact number of parameters that must come out.
         source: where that number is printed or how it follows.
-        options: passed to the mechanism.
+        options: passed to the mechanism; a dict gives the value for each channel count (``{256: 3, 512: 5}``).
     """
 
     trunk: str
