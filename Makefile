@@ -3,8 +3,10 @@
 #
 # make book    the whole book from nothing: environment, data, pages, site
 # make test    the same environment, then the tests
+# make proof   the long tests: compile, export, ONNX, gradients against differences, the whole data set
 # make serve   the built site in a browser, on this machine only
 # make chapter S=se   one mechanism: its contract tests, its quick run, its page
+# make records   trains what is missing of the study; CHECK=1 repeats one run; ARGS='--data digits' chooses
 # make format  every file in the form that git holds (no outputs in notebooks, ruff's layout)
 # make setup   the environment alone; TORCH_INDEX=ADDRESS takes torch from there (its CPU-only build)
 # make clean   everything that was built; the environment and the data stay
@@ -18,6 +20,8 @@ J ?= 2
 S ?=
 TORCH_INDEX ?=
 TESTS ?=
+CHECK ?=
+ARGS ?=
 
 fits = import ensurepip, sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13)
 newest = $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -31,7 +35,7 @@ endif
 venv := .venv/bin/python
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup book serve chapter test format clean
+.PHONY: setup book serve chapter test proof records format clean
 
 setup:
 	@$(PYTHON) book/tools/install.py $(CHOSEN) $(if $(TORCH_INDEX),--torch-index '$(TORCH_INDEX)')
@@ -45,7 +49,11 @@ serve:
 
 test: setup
 	@$(venv) -m attn data make digits
-	@$(venv) -m pytest $(TESTS)
+	@$(venv) -m pytest -n 2 -m 'not proof and not browser' $(TESTS)
+
+proof: setup
+	@$(venv) -m attn data make digits
+	@$(venv) -m pytest -n 2 -m proof $(TESTS)
 
 chapter: setup
 	@test -n '$(S)' || { echo 'make chapter S=se: which mechanism?'; exit 2; }
@@ -54,6 +62,9 @@ chapter: setup
 	@$(venv) -m attn train '$(S)' --profile quick
 	@$(venv) book/tools/pages.py --profile '$(PROFILE)' --device '$(DEVICE)' --only '$(S)'
 	@$(venv) book/tools/build.py
+
+records: setup
+	@$(venv) -m attn.records $(if $(CHECK),--check) --jobs '$(J)' $(ARGS)
 
 format: setup
 	@git ls-files -z '*.ipynb' | xargs -0 -r $(venv) -m nbstripout --keep-id

@@ -106,6 +106,8 @@ def test_page(page, address, name):
     assert page.evaluate("() => document.querySelectorAll('.math:not(:has(mjx-container))').length") == 0, (
         "formulas not set"
     )
+    raw = "() => [...document.querySelectorAll('p')].map(p => p.textContent).filter(t => /[|] *:?--?/.test(t))"
+    assert page.evaluate(raw) == [], "a table that was not set"
     for size in (DESKTOP, PHONE):
         page.set_viewport_size(size)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]

@@ -5,6 +5,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -149,9 +150,8 @@ class Book:
         """The exit status, the pages that ran well, and all that was said."""
         process = self.start(*arguments)
         said, _ = process.communicate(timeout=120)
-        ran = [line.split()[1].removeprefix("notebooks/") for line in said.splitlines() if line.endswith(" s")]
-        ran += [line.split()[1].removeprefix("notebooks/") for line in said.splitlines() if line.endswith(" left")]
-        return process.returncode, sorted(n for n in ran if len(n) == 1), said
+        ran = re.findall(r"^ +\d+/\d+  notebooks/(\w+) +[\d.]+ s", said, re.MULTILINE)
+        return process.returncode, sorted(ran), said
 
 
 @pytest.fixture(scope="module")

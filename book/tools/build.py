@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,7 +91,8 @@ def build() -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(TOOLS)))
     if done.returncode:
-        lines = [s.replace(f"{STAGE}/", "") for s in (done.stdout + done.stderr).splitlines()]
+        said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+        lines = said.replace(f"{STAGE}/", "").splitlines()
         wrong = [s for s in lines if "WARNING" in s or "ERROR" in s]
         sys.exit("\n".join(["site: not built:", *(wrong or lines[-40:])]))
     old = SITE.with_name("html.old")
@@ -106,7 +108,7 @@ def main() -> None:
     now = digest(found)
     where = f"{SITE.relative_to(ROOT)}/index.html  (make serve shows it in a browser)"
     if (SITE / "index.html").exists() and read(STAMP).get("digest") == now:
-        print(f"site: as it should be: {where}")
+        print(f"site: up to date: {where}")
         return
     began = time.time()
     STAMP.unlink(missing_ok=True)

@@ -303,7 +303,7 @@ def main() -> None:
     stale = [p for p in pages if not p.fresh(digests)]
     digests.save()
     if not stale:
-        print(f"pages: all {len(pages)} are as they should be")
+        print(f"pages: up to date ({len(pages)})")
         return
     prepare()
     began = time.time()
