@@ -835,7 +835,8 @@ def _image_fault(path: Path) -> tuple[tuple[int, int] | None, str | None]:
             with pillow.open(path) as image:
                 image.load()
                 return image.size, None
-    except _need("PIL").UnidentifiedImageError:
+    except (_need("PIL").UnidentifiedImageError, ImportError):
+        # ImportError: where ultralytics was imported, Image.open asks for pi_heif when it does not know a file.
         return None, "no image that can be read"
     except Exception as e:  # each format of Pillow has errors of its own
         return None, f"broken image ({e})"
