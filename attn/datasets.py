@@ -119,8 +119,8 @@ class Digits:
 
     count: int = 8
     scale: int = 100
-    rotation: int = 20
-    clutter: int = 8
+    rotation: int = 8
+    clutter: int = 2
     occlusion: int = 0
     scenes: int = 1000
 
@@ -149,7 +149,7 @@ class Digits:
 SEED = 1998  # the year of the digits
 SIDE = 160  # pixels of a scene's side
 GREY = (77, 150, 29)  # a colour's grey level, in parts of 256
-CONTRAST = (40, 140)  # grey levels between the ink and the mean of what is under it, before each channel varies
+CONTRAST = (60, 150)  # grey levels between the ink and the mean of what is under it, before each channel varies
 HUE = 40  # levels by which each channel of an ink may differ from its grey
 OVERLAP = 35  # percent of the smaller of two boxes that the other may cover
 
