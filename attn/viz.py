@@ -278,6 +278,7 @@ def _bars(axes, gates: Tensor, scaled, scale, last: bool) -> None:
     axes.axhline(middle, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(ylim=scale, xlim=(-0.6, n - 0.4), yticks=[scale[0], middle, scale[1]])
     axes.tick_params(axis="x", labelbottom=last, length=2 if last else 0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if last:
         axes.set_xlabel("channel", labelpad=2)
 
