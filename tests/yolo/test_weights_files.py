@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 the attn authors
+# SPDX-License-Identifier: AGPL-3.0-only
+"""The base detectors under data/weights: each file has its card, fits its model, and was trained on the present set."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ultralytics")
+from safetensors import safe_open
+
+from attn import datasets, yolo
+
+CARDS = sorted((Path(__file__).parents[2] / "data" / "weights").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda p: p.stem)
+def test_card(path):
+    card = json.loads(path.read_text("utf-8"))
+    assert card["file"] == f"{path.stem}.safetensors"
+    assert card["data_hash"] == datasets.card(card["data"])["sha256"]
+    row = card["curve"][card["epoch"] - 1]
+    assert row["epoch"] == card["epoch"]
+    assert abs(row["mAP50"] - card["mAP50"]) < 0.005  # the file is half precision, the curve was not
+    file = path.with_name(card["file"])
+    with safe_open(file, "pt") as weights:
+        assert json.loads(weights.metadata()["names"]) == card["names"]
+    model = yolo.build(card["model"], nc=len(card["names"]))
+    moved = yolo.transfer(file, model)
+    assert (moved.copied, moved.wrong, moved.skipped) == (moved.total, 0, {})
+
+
+@pytest.mark.parametrize("data", sorted({p.name.partition("-")[0] for p in CARDS}))
+def test_early_lies_at_about_half_of_the_final(data):
+    early, final = (
+        json.loads(next(p for p in CARDS if p.stem.startswith(data) and p.stem.endswith(kind)).read_text("utf-8"))
+        for kind in ("early", "final")
+    )
+    assert 0.4 < early["mAP50"] / final["mAP50"] < 0.6
