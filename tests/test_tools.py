@@ -122,21 +122,32 @@ def notebook(path: Path, code: str) -> None:
 
 
 class Book:
-    """A project of two pages: ``a`` uses one mechanism, ``b`` another one and the records in data/results/b."""
+    """A project of two pages: ``a`` uses a mechanism; ``b`` another, a trainer, and the records in data/results/b."""
 
     def __init__(self, root: Path):
         self.root = root
-        for name in ("__init__", "__main__", "channel/__init__", "channel/a", "mixed/__init__", "mixed/b"):
+        for name in (
+            "__init__",
+            "__main__",
+            "channel/__init__",
+            "channel/a",
+            "mixed/__init__",
+            "mixed/b",
+            "yolo/__init__",
+            "yolo/fit",
+        ):
             file = root / f"attn/{name}.py"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
         (root / "data/results/b").mkdir(parents=True)
+        (root / "data/weights").mkdir()
         (root / "data/results/b/1.json").write_text("1")
         (root / "_toc.yml").write_text("root: notebooks/a\nchapters:\n- file: notebooks/b\n")
         notebook(root / "notebooks/a.ipynb", "import attn.channel.a")
         notebook(
             root / "notebooks/b.ipynb",
-            "import attn.mixed.b, pathlib\n[p.read_text() for p in pathlib.Path('../data/results/b').glob('*.json')]",
+            "import attn.mixed.b, attn.yolo.fit\nfrom pathlib import Path\n"
+            "[p.read_text() for p in Path('../data/results/b').glob('*.json')]",
         )
 
     def start(self, *arguments) -> subprocess.Popen:
@@ -175,6 +186,11 @@ def test_a_changed_module_runs_the_pages_that_import_it(book):
 
 def test_a_new_record_runs_the_pages_that_list_its_folder(book):
     (book.root / "data/results/b/2.json").write_text("2")
+    assert book.make()[:2] == (0, ["b"])
+
+
+def test_a_new_checkpoint_runs_the_pages_that_train(book):
+    (book.root / "data/weights/early.safetensors").touch()
     assert book.make()[:2] == (0, ["b"])
 
 
