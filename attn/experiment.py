@@ -188,7 +188,7 @@ class Record:
     def save(self) -> None:
         """Writes the file aside, forces it to the disk and renames it, so that it is whole or not there."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".{self.path.name}")  # one writer at a time: the run holds a lock
+        aside = self.path.with_name(f".{self.path.name}.part")  # one writer at a time: the run holds a lock
         with aside.open("w", encoding="utf-8") as file:
             json.dump(dataclasses.asdict(self), file, indent=1)
             file.write("\n")
