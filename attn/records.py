@@ -37,7 +37,9 @@ from .experiment import Plan, Record
 # Where layers stand, with the number of channels that YOLOv5n has there.
 PLACES = {"after:C3[1]": 64, "before:SPPF": 256}
 LEVERAGE = ("before:SPPF", "after:C3[0]", "after:C3[1]", "after:C3[2]", "after:C3[3]")
+DATA = ("digits", "bccd")
 SEEDS = range(5)
+FEW = range(3)  # for what needs less than an interval
 RATE = 2.7e-7  # seconds a unit of `_work`, until runs have told better
 
 # What a plan is made from; everything else in it follows.
@@ -56,25 +58,28 @@ def arms() -> Iterator[Arm]:
     and what tells most first. An arm can come twice."""
     layers = [s for s in registry.names() if registry.card(s).detector == "layer"]
 
-    def stand(data: str, at: str, slugs: list[str], condition: str = "plain") -> Iterator[Arm]:
+    def stand(data: str, at: str, slugs: list[str], condition: str = "plain", seeds=SEEDS) -> Iterator[Arm]:
         beside = {nearest(slug, PLACES[at]): None for slug in slugs}
         for slug in ("none", *filter(None, beside), *slugs):
-            yield slug, {"data": data, "at": at, "condition": condition}, SEEDS
+            yield slug, {"data": data, "at": at, "condition": condition}, seeds
 
     here = {"data": "digits", "at": "after:C3[1]"}
     yield "none", here, range(8)  # the baseline's own spread
-    yield from stand(*here.values(), ["se"])
-    # Whether the protocol tells anything: known harm, harm that BatchNorm undoes, layers of known size, a better start.
-    for slug in ("mask-8", "mask-2", "gate-0.1", "bottleneck-small", "bottleneck-large"):
+    # Whether the protocol tells anything: known harm, harm that BatchNorm undoes, a better start.
+    for slug in ("mask-8", "mask-2", "gate-0.1"):
         yield slug, here, SEEDS
     yield "none", {**here, "weights": "late"}, SEEDS
-    for at in LEVERAGE:
-        yield "mask-8", {**here, "at": at}, range(3)
-    for condition in ("few", "occluded", "large", "own-rate"):
-        yield from stand(*here.values(), ["se"], condition)
-    for data in ("digits", "bccd"):
-        for at in PLACES:
+    yield from stand(*here.values(), ["se"])
+    for data in DATA:
+        yield "none", {"data": data, "at": None}, FEW
+        for at in LEVERAGE:
+            yield "mask-8", {"data": data, "at": at}, FEW
+    for condition in ("own-rate", "few", "occluded"):
+        yield from stand(*here.values(), ["se"], condition, FEW)
+    for at in PLACES:
+        for data in DATA:
             yield from stand(data, at, layers)
+    yield from stand(*here.values(), ["se"], "large", FEW)  # four times the pixels, so last
 
 
 def wanted(profile: str = "record", device: str | None = None, study: Iterable[Arm] | None = None) -> list[Plan]:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import datasets, experiment, registry
 from ..controls import CONTROLS
@@ -36,6 +37,7 @@ from ultralytics.utils import LOGGER, YAML  # isort: skip
 from ultralytics.utils.nms import non_max_suppression  # isort: skip
 
 LOOKED_AT = 64  # validation images over which the engagement is measured
+SETTLED = 256  # training pictures over which the statistics of BatchNorm are reckoned
 RESAMPLES = 200  # of the validation images, for the error of a difference
 
 
@@ -88,6 +90,7 @@ class Fit(DetectionTrainer):
         self.tell(self.steps, self.epochs * len(self.train_loader), f"epoch {self.epoch + 1} of {self.epochs}")
 
     def validate(self):
+        settle(self.ema.ema, self)
         self.measured, self.matches = measure(self)
         return {}, self.measured["mAP50-95"]
 
@@ -108,6 +111,29 @@ class Fit(DetectionTrainer):
         if not math.isfinite(loss := self.loss.item()):
             raise RuntimeError(f"training diverged: the loss of epoch {epoch + 1} is {loss}")
         return False
+
+
+def settle(model: nn.Module, trainer: Fit) -> None:
+    """Reckons the statistics of every BatchNorm anew: plain means over batches of the first training pictures.
+
+    A running mean lags behind weights that still move, by 33 steps at ultralytics' momentum of 0.03; a short run then
+    says more about that lag than about the layer (Wu and Johnson, 2021, arXiv:2105.07576, section 3).
+    """
+    norms = [m for m in model.eval().modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    momenta = [m.momentum for m in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # each batch counts the same
+        norm.train()
+    pictures, size = trainer.train_loader.dataset, trainer.args.batch
+    with _dice(trainer.args.seed), torch.no_grad():
+        # Not through the loader: its sampler goes on where it is left, so training would notice.
+        for first in range(0, min(SETTLED, len(pictures)), size):
+            batch = [pictures[i] for i in range(first, min(first + size, SETTLED, len(pictures)))]
+            model(trainer.preprocess_batch(pictures.collate_fn(batch))["img"])
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 def measure(trainer: Fit) -> tuple[dict[str, float], dict[str, np.ndarray]]:
@@ -187,8 +213,9 @@ def _quiet() -> Iterator[None]:
         LOGGER.setLevel(level)
 
 
-def _train(network: nn.Module, key: str, yaml: Path, **arguments) -> Fit:
-    """Trains in a folder of its own under ``_build/runs``, which is gone afterwards."""
+@contextlib.contextmanager
+def _trainer(network: nn.Module, key: str, yaml: Path, **arguments) -> Iterator[Fit]:
+    """A trainer with a folder of its own under ``_build/runs``, which is gone afterwards."""
     runs = datasets.home() / "_build" / "runs"
     shutil.rmtree(runs / key, ignore_errors=True)  # of a run that was killed
     fixed = {
@@ -212,13 +239,11 @@ def _train(network: nn.Module, key: str, yaml: Path, **arguments) -> Fit:
         "verbose": False,
     }
     try:
-        trainer = Fit(network, **fixed, **arguments)
-        trainer.train()
+        yield (trainer := Fit(network, **fixed, **arguments))
         if trainer.args.batch != arguments["batch"]:  # ultralytics halves it and goes on: that is another recipe
             raise RuntimeError(f"a batch of {arguments['batch']} does not fit into the memory of {trainer.device}")
     finally:
         shutil.rmtree(runs / key, ignore_errors=True)
-    return trainer
 
 
 def fit(plan: experiment.Plan, progress: Callable[[int, int, str], None] | None = None) -> dict[str, Any]:
@@ -239,7 +264,7 @@ def fit(plan: experiment.Plan, progress: Callable[[int, int, str], None] | None 
         model = built(plan, len(YAML.load(yaml)["names"]))
         inserted = _inserted(model, plan.slug)
         start = copy.deepcopy(model).eval()
-        trainer = _train(
+        with _trainer(
             model,
             plan.key,
             yaml,
@@ -259,12 +284,14 @@ def fit(plan: experiment.Plan, progress: Callable[[int, int, str], None] | None 
             close_mosaic=min(10, plan.epochs // 4),
             val=plan.curve,
             **plan.augment,
-        )
-        _store(_matches(plan), trainer.matches)
-        result = {"metrics": {k: trainer.rows[-1][k] for k in ("mAP50", "mAP50-95")}, "curve": trainer.rows}
-        if inserted:
-            result["channels"] = _width(start, plan.slug, plan.size)
-            result["engagement"] = _engagement(start.to(trainer.device), trainer, plan.slug)
+        ) as trainer:
+            trainer.train()
+            _store(_matches(plan), trainer.matches)
+            result = {"metrics": {k: trainer.rows[-1][k] for k in ("mAP50", "mAP50-95")}, "curve": trainer.rows}
+            if inserted:
+                result["channels"] = _width(start, plan.slug, plan.size)
+                settle(start.to(trainer.device), trainer)
+                result["engagement"] = _engagement(start, trainer, plan.slug)
     return result
 
 
@@ -428,6 +455,7 @@ def base(
     model: str = "yolov5n.yaml",
     number: int = 0,
     epochs: int | None = None,
+    images: int | None = None,
     device: str = "cpu",
     threads: int = 1,
     log: Callable[[str], None] = print,
@@ -436,89 +464,112 @@ def base(
 
     Writes three checkpoints into ``data/weights``, half-precision safetensors each with a card (JSON) beside it:
     ``final``; ``early``, the epoch whose mAP50 is nearest to half the final one's; ``late``, three epochs after it.
-    The averaged weights of every epoch stay under ``_build/base``.
+    With ``images`` it writes one card alone, ``final-<images>``, which says what fewer pictures cost.
+    The averaged weights of every epoch stay under ``_build/base``; each is settled before it is measured.
 
     Args:
         data: a set. number: which of the base detectors, and its seed.
-        epochs: by default 50 for digits, else 80. log: takes one line an epoch.
+        epochs: by default 50 for digits, else 80; with ``images`` as many as take the same steps.
+        images: trains on the first so many pictures. log: takes one line an epoch.
 
     Returns:
-        The three cards by name.
+        The cards by name.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    epochs = epochs or (50 if data == "digits" else 80)
-    name = f"{data}-{Path(model).stem}-base{number}"
-    folder = datasets.home() / "_build" / "base" / name
+    yaml = datasets.yaml(data, train=images, progress=False)
+    names = YAML.load(yaml)["names"]
+    usual = 50 if data == "digits" else 80
+    if images and not epochs:
+        there = sum(1 for _ in (datasets.make(data) / "images" / "train").iterdir())
+        usual = round(usual * math.ceil(there / 16) / math.ceil(images / 16))
+    recipe = {
+        **{"seed": number, "epochs": epochs or usual, "imgsz": experiment.SIZES[data], "batch": 16},
+        **{"optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 3.0, "mosaic": 1.0, "close_mosaic": 10},
+        "fliplr": experiment.FLIPS.get(data, 0.5),
+    }
+    folder = (
+        datasets.home() / "_build" / "base" / f"{data}-{Path(model).stem}-base{number}{f'-{images}' * bool(images)}"
+    )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    yaml = datasets.yaml(data, progress=False)
-    names = YAML.load(yaml)["names"]
-    started, date = time.monotonic(), datetime.now(UTC).date().isoformat()
-    recipe = {"epochs": epochs, "imgsz": experiment.SIZES[data], "batch": 16, "optimizer": "AdamW", "lr0": 0.002}
-    augment = {"mosaic": 1.0, "close_mosaic": 10, "fliplr": experiment.FLIPS.get(data, 0.5)}
+    facts = {
+        **{"model": model, "data": data, "data_hash": datasets.digest(data), "names": list(names.values())},
+        "command": f"python -m attn.yolo.fit base --data {data} --model {model} --base {number}"
+        + f" --images {images}" * bool(images),
+        **recipe,
+        **{"threads": threads, "versions": experiment.versions(), "device": experiment.processor(device)},
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    started = time.monotonic()
 
     def each(trainer: Fit, row: dict[str, float]) -> None:
-        state = trainer.ema.ema.state_dict()
-        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-        save_file({k: v.contiguous().cpu() for k, v in state.items()}, folder / f"{row['epoch']:03d}.safetensors")
-        passed = time.monotonic() - started
-        left = passed / row["epoch"] * (epochs - row["epoch"])
-        log(
-            f"{name} epoch {row['epoch']} of {epochs}: mAP50 {row['mAP50']:.4f}, mAP50-95 {row['mAP50-95']:.4f}, "
-            f"{passed:.0f} s, {left:.0f} s left"
-        )
+        save_file(_half(trainer.ema.ema), folder / f"{row['epoch']:03d}.safetensors")
+        losses = ", ".join(f"{k} {v:.3f}" for k, v in row.items() if k.endswith("loss"))
+        log(f"{folder.name} epoch {row['epoch']} of {trainer.epochs}: {losses}, {time.monotonic() - started:.0f} s")
 
-    with _quiet(), _dice(number):
-        trainer = _train(
+    with (
+        _quiet(),
+        _dice(number),
+        _trainer(
             build(model, nc=len(names)).model,
-            name,
+            folder.name,
             yaml,
             tell=lambda done, total, text: None,
             threads=threads,
             each=each,
             model=model,
-            seed=number,
             device=device,
-            warmup_epochs=3.0,
-            val=True,
+            val=False,
             **recipe,
-            **augment,
-        )
-        rows = trainer.rows
-        half = rows[-1]["mAP50"] / 2
-        early = min(rows, key=lambda row: abs(row["mAP50"] - half))["epoch"]
-        cards = {}
-        for kind, epoch in {"early": early, "late": min(early + 3, epochs), "final": epochs}.items():
-            state = load_file(folder / f"{epoch:03d}.safetensors")
-            trainer.ema.ema.load_state_dict(state)  # half precision, as a run will find it
-            metrics, _ = measure(trainer)
-            file = experiment.weights_file(kind, data, model, number)
-            cards[kind] = {
-                "file": file.name,
-                "model": model,
-                "data": data,
-                "data_hash": datasets.digest(data),
-                "names": list(names.values()),
-                "command": f"python -m attn.yolo.fit base --data {data} --model {model} --base {number}",
-                "seed": number,
-                "epoch": epoch,
-                **recipe,
-                **augment,
-                "threads": threads,
-                "versions": experiment.versions(),
-                "device": experiment.processor(device),
-                "date": date,
-                **metrics,
-                "curve": [{k: round(v, 5) for k, v in row.items()} for row in rows],
-            }
-            file.parent.mkdir(parents=True, exist_ok=True)
-            facts = {"model": model, "nc": str(len(names)), "names": json.dumps(list(names.values()))}
-            save_file(state, file.with_suffix(".part"), facts)
+        ) as trainer,
+    ):
+        trainer.train()
+        return survey(trainer, folder, facts, images, log)
+
+
+def survey(trainer: Fit, folder: Path, facts: dict[str, Any], images: int | None, log) -> dict[str, dict[str, Any]]:
+    """Measures the weights of every epoch in the folder, and writes the checkpoints and cards of :func:`base`.
+
+    With ``images`` the last five epochs only, which is enough to see that the curve is flat.
+    """
+    from safetensors.torch import load_file, save_file
+
+    model, last = trainer.ema.ema, facts["epochs"]
+
+    def settled(epoch: int) -> dict[str, float]:
+        model.load_state_dict(load_file(folder / f"{epoch:03d}.safetensors"))
+        settle(model, trainer)
+        model.load_state_dict(_half(model))  # as a run will find it
+        metrics, _ = measure(trainer)
+        return metrics
+
+    rows = []
+    for epoch in range(last - 4 if images else 1, last + 1):
+        rows.append({"epoch": epoch, **settled(epoch)})
+        log(f"{folder.name} epoch {epoch}: " + ", ".join(f"{k} {rows[-1][k]:.4f}" for k in ("mAP50", "mAP50-95")))
+    half = rows[-1]["mAP50"] / 2
+    early = min(rows, key=lambda row: abs(row["mAP50"] - half))["epoch"]
+    kinds = {f"final-{images}": last} if images else {"early": early, "late": min(early + 3, last), "final": last}
+    cards = {}
+    for kind, epoch in kinds.items():
+        file = experiment.weights_file(kind, facts["data"], facts["model"], facts["seed"])
+        card = {"file": None if images else file.name, "epoch": epoch, **facts, **settled(epoch)}
+        cards[kind] = card | {"curve": [{k: round(v, 5) for k, v in row.items()} for row in rows]}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not images:
+            words = {"model": facts["model"], "nc": str(len(facts["names"])), "names": json.dumps(facts["names"])}
+            save_file(_half(model), file.with_suffix(".part"), words)
             file.with_suffix(".part").replace(file)
-            file.with_suffix(".json").write_text(json.dumps(cards[kind], indent=1) + "\n", "utf-8")
-            log(f"{file.name}: epoch {epoch}, mAP50 {metrics['mAP50']:.4f}, mAP50-95 {metrics['mAP50-95']:.4f}")
+        file.with_suffix(".json").write_text(json.dumps(cards[kind], indent=1) + "\n", "utf-8")
+        log(f"{kind}: epoch {epoch}, mAP50 {card['mAP50']:.4f}, mAP50-95 {card['mAP50-95']:.4f}")
     return cards
+
+
+def _half(model: nn.Module) -> dict[str, Tensor]:
+    """The state in half precision."""
+    state = model.state_dict().items()
+    return {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in state}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -529,6 +580,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="yolov5n.yaml", help="a detector of ultralytics (yolov5n.yaml)")
     parser.add_argument("--base", type=int, default=0, help="which of the base detectors, and its seed (0)")
     parser.add_argument("--epochs", type=int, help="50 for digits, else 80")
+    parser.add_argument("--images", type=int, metavar="N", help="train on the first N pictures, and write a card alone")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda:0 (cpu)")
     parser.add_argument("--threads", type=int, default=1, help="of the processor (1)")
     given = vars(parser.parse_args(arguments))

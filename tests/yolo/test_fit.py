@@ -72,8 +72,9 @@ def test_runs_of_one_seed_are_pairs(tiny, monkeypatch):
         fitting.fit(plan)
     assert len(starts["none"]) == len(starts["se"]) > 100
     assert all(torch.equal(a, b) for a, b in zip(starts["none"], starts["se"], strict=True))
-    assert len(batches["none"]) == len(batches["se"]) == 2
-    for ours, theirs in zip(batches["none"], batches["se"], strict=True):
+    # Two to train on, the same number to settle on, and with SE once more for the network as it was at the start.
+    assert [len(batches[slug]) for slug in ("none", "se")] == [4, 6]
+    for ours, theirs in zip(batches["none"], batches["se"], strict=False):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1], theirs[1])
 
@@ -108,6 +109,33 @@ def test_recipe_as_planned(tiny, monkeypatch):
     assert seen["all"] == seen["params"]
     assert max(seen["bias"]) <= 20 * tiny.lr0  # and not the warm-up's 0.1
     assert seen["accumulate"] == 1
+
+
+def test_settled_statistics_are_plain_means(tiny, monkeypatch):
+    """Of the first norm, whose input no other norm changes; and nothing else of the network has moved."""
+    seen = []
+
+    def validate(trainer):
+        model = trainer.ema.ema
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        first = model.model[0]
+        hook = first.conv.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        fitting.settle(model, trainer)
+        hook.remove()
+        after = model.state_dict()
+        assert {k for k in after if not torch.equal(after[k], before[k])} <= {
+            k for k in after if k.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        }
+        assert first.bn.momentum == pytest.approx(0.03)
+        assert not any(m.training for m in model.modules())
+        torch.testing.assert_close(first.bn.running_mean, torch.stack([s.mean((0, 2, 3)) for s in seen]).mean(0))
+        torch.testing.assert_close(first.bn.running_var, torch.stack([s.var((0, 2, 3)) for s in seen]).mean(0))
+        trainer.measured = {"mAP50": 0.0, "mAP50-95": 0.0}
+        return {}, 0.0
+
+    monkeypatch.setattr(fitting.Fit, "validate", validate)
+    fitting.fit(dataclasses.replace(tiny, slug="none", at=None, epochs=1))
+    assert len(seen) == 2  # batches
 
 
 def test_diverged(tiny, monkeypatch):
@@ -179,29 +207,43 @@ def test_image_error(tmp_path, tiny, monkeypatch):
 # The base detectors
 
 
-def test_base(tmp_path, monkeypatch):
-    yaml = datasets.yaml("digits", train=32, val=8)
+@pytest.fixture
+def little(tmp_path, monkeypatch):
+    """The base detectors of 32 pictures, written elsewhere."""
+    yaml, make = datasets.yaml("digits", train=32, val=8), datasets.make("digits")
     knobs = {"home": lambda: tmp_path, "yaml": lambda name, **_: yaml, "digest": lambda name, **_: "0" * 64}
-    make = datasets.make("digits")
     for name, function in {**knobs, "make": lambda name, **_: make}.items():
         monkeypatch.setattr(datasets, name, function)
     monkeypatch.setitem(experiment.SIZES, "digits", 64)
+    return tmp_path / "data" / "weights"
+
+
+def test_base(little):
     lines = []
     cards = fitting.base("digits", epochs=2, log=lines.append)
-    assert len(lines) == 2 + 3
+    assert len(lines) == 2 + 2 + 3  # trained, measured, written
     assert set(cards) == {"early", "late", "final"}
-    folder = tmp_path / "data" / "weights"
-    assert sorted(p.name for p in folder.iterdir()) == sorted(
+    assert sorted(p.name for p in little.iterdir()) == sorted(
         f"digits-yolov5n-base0-{kind}.{end}" for kind in cards for end in ("json", "safetensors")
     )
-    card = json.loads((folder / "digits-yolov5n-base0-final.json").read_text())
+    card = json.loads((little / "digits-yolov5n-base0-final.json").read_text())
     assert card["epoch"] == 2
     assert {"command", "seed", "epochs", "versions", "device", "date", "mAP50", "mAP50-95"} <= set(card)
     # A run starts from them: every layer of the detector, with and without a mechanism.
     plan = experiment.plan("se", device="cpu")
     assert plan.weights == "early"
     model = fitting.built(plan, 10)
-    done = yolo.transfer(folder / "digits-yolov5n-base0-early.safetensors", model)
+    done = yolo.transfer(little / "digits-yolov5n-base0-early.safetensors", model)
     assert (done.copied, done.total) == (427, 427)
     measured = fitting.fit(dataclasses.replace(plan, slug="none", at=None, images=32, val=8, size=64, lr0=0.0))
     assert measured["metrics"].keys() == {"mAP50", "mAP50-95"}
+
+
+def test_base_on_fewer_pictures_is_a_card_alone(little):
+    (card,) = fitting.base("digits", epochs=6, images=16, log=lambda line: None).values()
+    (file,) = little.iterdir()
+    assert file.name == "digits-yolov5n-base0-final-16.json"
+    assert json.loads(file.read_text()) == card
+    assert card["file"] is None
+    assert card["command"].endswith("--base 0 --images 16")
+    assert [row["epoch"] for row in card["curve"]] == [2, 3, 4, 5, 6]

@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from attn import datasets, yolo
 
-CARDS = sorted((Path(__file__).parents[2] / "data" / "weights").glob("*.json"))
+FOLDER = Path(__file__).parents[2] / "data" / "weights"
+CARDS = sorted(FOLDER.glob("*-base?-*[!0-9].json"))
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda p: p.stem)
@@ -22,7 +23,7 @@ def test_card(path):
     assert card["data_hash"] == datasets.card(card["data"])["sha256"]
     row = card["curve"][card["epoch"] - 1]
     assert row["epoch"] == card["epoch"]
-    assert abs(row["mAP50"] - card["mAP50"]) < 0.005  # the file is half precision, the curve was not
+    assert abs(row["mAP50"] - card["mAP50"]) < 1e-5  # the curve is rounded
     file = path.with_name(card["file"])
     with safe_open(file, "pt") as weights:
         assert json.loads(weights.metadata()["names"]) == card["names"]
@@ -38,3 +39,10 @@ def test_early_lies_at_about_half_of_the_final(data):
         for kind in ("early", "final")
     )
     assert 0.4 < early["mAP50"] / final["mAP50"] < 0.6
+
+
+def test_more_pictures_make_a_better_detector():
+    """What the set can show: trained on 200 of its 1,000 scenes for as many steps, the detector is much worse."""
+    few, final = (json.loads((FOLDER / f"digits-yolov5n-base0-final{n}.json").read_text("utf-8")) for n in ("-200", ""))
+    assert 0.80 < final["mAP50"] < 0.93
+    assert few["mAP50"] < final["mAP50"] - 0.15
