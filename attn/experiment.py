@@ -153,7 +153,7 @@ class Record:
         controls: the control's name and its record's path below the folder of results, the plain detector first.
         image_error: for each control, the standard error over validation images of the difference to it, or None.
         engagement: ``moved``, the mean over images of |a_end − a_start|, and ``spread``, the standard deviation
-            over images of a_end; None where nothing is weighed.
+            over images of a_end, where there is a map; ``alpha``, the learned α, after an identity start; else None.
         wall, cpu: seconds. commit, clean: of the checkout the code stood in; None where it stood in none.
     """
 
@@ -659,7 +659,7 @@ def _pair(
             ] = None
         if record.processor != control.processor:
             remarks["Some pairs were made on two processors, so they differ by more than the layer."] = None
-        if record.engagement:
+        if "moved" in (record.engagement or ()):
             moved.append(record.engagement["moved"])
     mean = sum(differences) / len(differences)
     row = Row(

@@ -291,7 +291,7 @@ def fit(plan: experiment.Plan, progress: Callable[[int, int, str], None] | None 
             if inserted:
                 result["channels"] = _width(start, plan.slug, plan.size)
                 settle(start.to(trainer.device), trainer)
-                result["engagement"] = _engagement(start, trainer, plan.slug)
+                result["engagement"] = _engagement(start, trainer, plan.slug) | _alpha(trainer.ema.ema) or None
     return result
 
 
@@ -328,15 +328,21 @@ def _width(model: nn.Module, slug: str, size: int) -> int:
     return widths[0]
 
 
-def _engagement(start: nn.Module, trainer: Fit, slug: str) -> dict[str, float] | None:
+def _alpha(model: nn.Module) -> dict[str, float]:
+    """The learned α of an identity start, a mean where there are several layers; nothing after a plain start."""
+    found = [float(m.alpha) for m in model.modules() if isinstance(m, Attend) and m.alpha is not None]
+    return {"alpha": sum(found) / len(found)} if found else {}
+
+
+def _engagement(start: nn.Module, trainer: Fit, slug: str) -> dict[str, float]:
     """How far the maps moved during training, and how much they differ between images.
 
     Over the first validation images: ``moved`` is the mean of |a_end − a_start|, each network having made the image's
     features itself; ``spread`` is the standard deviation of a_end over images, averaged over the entries of the map.
-    None for a layer without a map.
+    Nothing for a layer without a map.
     """
     if not hasattr(_inserted(start, slug)[0], "attention"):
-        return None
+        return {}
     moved, ends, seen, size = [], [], 0, None
     with _dice(), torch.no_grad():
         for batch in trainer.test_loader:

@@ -138,6 +138,15 @@ def test_settled_statistics_are_plain_means(tiny, monkeypatch):
     assert len(seen) == 2  # batches
 
 
+def test_the_learned_alpha_is_told(tiny, done):
+    assert "alpha" not in done["engagement"]
+    identity = fitting.fit(dataclasses.replace(tiny, start="identity", epochs=1))
+    assert set(identity["engagement"]) == {"moved", "spread", "alpha"}
+    assert 0 < abs(identity["engagement"]["alpha"]) < 0.01
+    bottleneck = fitting.fit(dataclasses.replace(tiny, slug="bottleneck-small", epochs=1))
+    assert bottleneck["engagement"] is None
+
+
 def test_diverged(tiny, monkeypatch):
     monkeypatch.setattr(
         yolo.Attend, "forward", lambda self, x: x * float("nan") if self.training else self.mechanism(x)
