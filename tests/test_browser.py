@@ -1,16 +1,22 @@
 # SPDX-FileCopyrightText: 2026 the attn authors
 # SPDX-License-Identifier: Apache-2.0
-"""The built site in a real browser, under a sub-path, with every other host closed. Needs `make book` and chromium."""
+"""The built site in a real browser, under a sub-path, with every other host closed. Needs `make book` and chromium.
+
+Its links and the descriptions of its pictures are read from the files.
+"""
 
 import functools
+import html.parser
 import http.server
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 SITE = Path(os.environ.get("ATTN_SITE", ROOT / "_build/html"))
@@ -38,6 +44,53 @@ TOO_WIDE = """() => {
     return [...document.querySelectorAll('main *')]
         .filter(e => e.getBoundingClientRect().right > wide + 1 && !clipped(e)).map(e => e.outerHTML.slice(0, 120))
 }"""
+
+
+class Parsed(html.parser.HTMLParser):
+    """What of a page can be linked to, what it links to, and its pictures; all that is shown, not what scripts hold."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.ids, self.links, self.pictures = {""}, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        has = dict(attributes)
+        self.ids |= {has[k] for k in ("id", "name") if has.get(k)}
+        self.links += [has[k] for k in ("href", "src") if has.get(k) is not None]
+        if tag == "img" or has.get("role") == "img":
+            self.pictures.append((has.get("src", tag), has.get("alt", has.get("aria-label")) or ""))
+
+
+@functools.cache
+def parsed(path: Path) -> Parsed:
+    return Parsed(path.read_text("utf-8"))
+
+
+def broken(page: Path, link: str, site: Path) -> str | None:
+    """What is wrong with a link, or None. Other hosts are not asked."""
+    try:
+        to = urlsplit(link)
+    except ValueError as e:
+        return str(e)
+    if to.scheme in ("data", "mailto"):
+        return None
+    if to.scheme or to.netloc:
+        well = to.scheme == "https" and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", to.netloc) and " " not in link
+        return None if well else "no address that begins with https:// and a host"
+    target = (page.parent / unquote(to.path)).resolve() if to.path else page
+    if not target.is_relative_to(site.resolve()):
+        return "leads out of the site"
+    if not target.is_file():
+        return "no such file"
+    if target.suffix == ".html" and unquote(to.fragment) not in parsed(target).ids:
+        return "no such anchor"
+    return None
+
+
+def undescribed(source: str, alt: str) -> bool:
+    """Whether a picture has no description; where the source gave none, Sphinx puts the file's name."""
+    return len(alt.split()) < 2 or alt == source or bool(re.search(r"\.(svg|png|jpe?g|gif)$", alt))
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -90,6 +143,76 @@ def page(browser, address):
     yield page
     context.close()
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_link_leads_somewhere():
+    wrong = [
+        f"{page.relative_to(SITE)}: {link}: {what}"
+        for page in sorted(SITE.rglob("*.html"))
+        if "_static" not in page.parts  # the theme's templates, which are no pages
+        for link in dict.fromkeys(parsed(page).links)
+        if (what := broken(page.resolve(), link, SITE))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_picture_is_described(name):
+    assert [picture for picture in parsed(SITE / name).pictures if undescribed(*picture)] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_colab_opens_the_page_where_the_repository_has_an_address(name):
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]
+    there = [link for link in parsed(SITE / name).links if "://colab." in link]
+    notebook = Path(name).with_suffix(".ipynb")
+    if repository["url"] and (ROOT / notebook).is_file():
+        blob = f"{repository['url'].removeprefix('https://github.com')}/blob/{repository['branch']}/{notebook}"
+        assert set(there) == {f"https://colab.research.google.com/github{blob}"}
+    else:
+        assert there == []
+
+
+@pytest.mark.parametrize(
+    ("link", "what"),
+    [
+        ("", None),
+        ("#here", None),
+        ("b.html#there", None),
+        ("b%20c.txt", None),
+        ("https://example.org/x#y", None),
+        ("mailto:a@example.org", None),
+        ("#there", "no such anchor"),
+        ("b.html#here", "no such anchor"),
+        ("c.html", "no such file"),
+        ("../outside.txt", "leads out of the site"),
+        ("http://example.org", "https"),
+        ("https://", "https"),
+        ("https://example.org/a b", "https"),
+        ("//example.org/x", "https"),
+        ("https://[", "IPv6"),
+    ],
+)
+def test_a_broken_link_is_seen(tmp_path, link, what):
+    site = tmp_path / "site"
+    site.mkdir()
+    for name, text in {
+        "a.html": "<p id=here>",
+        "b.html": "<a name=there>",
+        "b c.txt": "",
+        "../outside.txt": "",
+    }.items():
+        (site / name).write_text(text)
+    found = broken(site / "a.html", link, site)
+    assert found is None if what is None else what in found
+
+
+@pytest.mark.parametrize(
+    ("alt", "bad"), [("", True), ("figure", True), ("_images/a b.svg", True), ("Two gates in a row", False)]
+)
+def test_a_picture_without_description_is_seen(alt, bad):
+    ((source, said),) = Parsed(f'<img src="x.svg" alt="{alt}">').pictures
+    assert undescribed(source, said) is bad
 
 
 def visit(page, url):

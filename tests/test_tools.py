@@ -241,6 +241,56 @@ def test_another_profile_is_another_page(book):
     assert 'profile = "record"' in "".join(executed["cells"][1]["source"])
 
 
+def test_the_last_page_reads_what_all_others_left_and_runs_again_when_one_has_changed(tmp_path):
+    book = Book(tmp_path)
+    (tmp_path / "_toc.yml").write_text("root: notebooks/compare/status\nchapters:\n- file: notebooks/a\n")
+    read = "import json, pathlib\na = json.loads(pathlib.Path('../../_build/executed/notebooks/a.json').read_text())\n"
+    notebook(tmp_path / "notebooks/compare/status.ipynb", read + "pathlib.Path('seen').write_text(json.dumps(a))")
+    (tmp_path / "notebooks/b.ipynb").unlink()
+
+    def seen() -> dict:
+        return json.loads((tmp_path / "notebooks/compare/seen").read_text())
+
+    assert book.make()[:2] == (0, ["a"])  # only the names of pages in no folder are told
+    first = seen()
+    assert set(first["versions"]) == {"attn", "python", "torch", "ultralytics"}
+    assert first["seconds"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", first["date"])
+    assert "up to date (2)" in book.make()[2]
+    (tmp_path / "attn/channel/a.py").write_text("# a comment\n")
+    assert book.make("--only", "a")[:2] == (0, ["a"])
+    assert seen() == first
+    status, ran, said = book.make()
+    assert (status, ran) == (0, []), said
+    assert "1 of 2 to run" in said
+    assert seen()["date"] >= first["date"]
+    assert seen() != first
+    notebook(tmp_path / "notebooks/a.ipynb", "1 / 0")
+    assert book.make()[0] == 1
+    assert seen()["failed"] == "cell 2 (step-1): ZeroDivisionError: division by zero"
+
+
+def test_a_first_record_and_a_new_family_run_the_pages_that_wait_for_them(tmp_path, monkeypatch):
+    Book(tmp_path)
+    (tmp_path / "attn/experiment.py").touch()
+    monkeypatch.chdir(tmp_path)
+    pages = load("pages")
+    notes = tmp_path / "notes"
+    notes.write_text("import attn.experiment\nimport attn.mixed.b\n")
+    used = pages.uses(notes)
+    assert used >= {"names data/results", "names attn/mixed", "names attn"}
+    before = {use: pages.Digests().of(use) for use in used}
+    (tmp_path / "data/results/c").mkdir()
+    (tmp_path / "attn/spatial").mkdir()
+    after = {use: pages.Digests().of(use) for use in used}
+    assert {use for use in used if before[use] != after[use]} == {"names data/results", "names attn"}
+
+
+def test_the_device_is_the_cpu_where_there_is_no_driver(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert load("pages").device() == "cpu"
+
+
 # --- the site --------------------------------------------------------------------------------------------------------
 
 

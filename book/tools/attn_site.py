@@ -9,12 +9,18 @@ computes there.
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from tables import TABLES
 
 
 def configure(app: Sphinx, config) -> None:
-    config.html_theme_options["navbar_persistent"] = []  # else an empty bar of 64 px stands above every page
-    config.html_theme_options["show_toc_level"] = 2
+    options = config.html_theme_options
+    options["navbar_persistent"] = []  # else an empty bar of 64 px stands above every page
+    options["show_toc_level"] = 2
+    options["use_repository_button"] = bool(options["repository_url"])
+    if not options["repository_url"]:
+        del options["launch_buttons"]  # without an address the theme stops at them
     config.html_context["default_mode"] = "auto"
+    config.myst_substitutions |= {name: text(Path(app.srcdir)) for name, text in TABLES.items()}
     if (Path(app.srcdir) / "mathjax").is_dir():  # build.py put it there; else Sphinx's own setting asks a CDN
         config.mathjax_path = "mathjax/tex-mml-chtml.js"
 

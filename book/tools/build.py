@@ -39,7 +39,9 @@ def sources() -> dict[str, Path]:
 
 
 def digest(found: dict[str, Path]) -> str:
-    whole = (f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted(found.items()))
+    """Over the site's files, and over what its tables are read from: the register and the records."""
+    read = {str(p.relative_to(ROOT)): p for f in ("attn/**/*.py", "data/results/**/*.json") for p in ROOT.glob(f)}
+    whole = (f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted((found | read).items()))
     return hashlib.sha256("\n".join(whole).encode()).hexdigest()
 
 
@@ -93,7 +95,7 @@ def build() -> None:
     if done.returncode:
         said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
         lines = said.replace(f"{STAGE}/", "").splitlines()
-        wrong = [s for s in lines if "WARNING" in s or "ERROR" in s]
+        wrong = [s for s in lines if re.search("WARNING|ERROR|threw an exception", s)]
         sys.exit("\n".join(["site: not built:", *(wrong or lines[-40:])]))
     old = SITE.with_name("html.old")
     shutil.rmtree(old, ignore_errors=True)

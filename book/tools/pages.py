@@ -7,22 +7,29 @@ an attn module that it imported, a file that it read under data/, the names in a
 set (data/digits, data/bccd) counts as one thing. A page that imported every mechanism of a family is about the family,
 and runs again when one is added.
 
+The page LAST tells how the others ran, from the file that stands beside each result, so it runs after all of them and
+again when one of those files has changed.
+
 A page is done when papermill returned and its result was renamed into place; nothing is ever read from a notebook
 whether it went well. So after a kill -9 at any moment the next call goes on where this one was.
 """
 
 import argparse
 import ast
+import contextlib
 import fcntl
 import functools
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import yaml
@@ -31,6 +38,8 @@ ROOT = Path.cwd()
 TOOLS = Path(__file__).resolve().parent
 BUILD = ROOT / "_build"
 EXECUTED, RUNNING, HASHES, TIMES = (BUILD / n for n in ("executed", "running", "hashes.json", "seconds.json"))
+LAST = "notebooks/compare/status"
+VERSIONS = ("torch", "ultralytics", "attn")  # of these the record of a page keeps the version, and Python's
 GUESS = 20.0  # seconds for a page that has never run, until others have told better
 KEPT_WHOLE = {"results", "weights"}  # folders of data/ whose files count one by one
 
@@ -133,7 +142,9 @@ def uses(notes: Path) -> set[str]:
     for family in families:
         mechanisms = {f"file {p.relative_to(ROOT)}" for p in (ROOT / family).glob("[!_]*.py")}
         if mechanisms <= found:
-            listed.add(f"names {family}")
+            listed |= {f"names {family}", "names attn"}  # a new family is a new folder
+    if "file attn/experiment.py" in found:
+        listed.add("names data/results")  # where a mechanism has no records yet, there was no folder to list
     if "file attn/yolo/fit.py" in found:
         listed.add("names data/weights")  # a run starts otherwise when a checkpoint appears
     return found - written | listed
@@ -147,6 +158,31 @@ def parameters(notebook: Path, given: dict) -> dict:
             has = {t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets}
             return {k: v for k, v in given.items() if k in has}
     return {}
+
+
+def reports(digests: Digests) -> dict[str, str | None]:
+    """What the page LAST is made from: the order of the pages, and what each of the others left behind."""
+    others = [n for n in toc() if n != LAST and (ROOT / f"{n}.ipynb").exists()]
+    files = ["_toc.yml", *(str((EXECUTED / f"{n}.json").relative_to(ROOT)) for n in others)]
+    return {f"file {name}": digests.of(f"file {name}") for name in files}
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def device() -> str:
+    """What a page trains on where nobody said: torch is asked only where there is a driver, for it takes seconds."""
+    if not shutil.which("nvidia-smi"):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Page:
@@ -164,6 +200,7 @@ class Page:
         last = read(self.record)
         return (
             self.result.exists()
+            and "failed" not in last
             and last.get("parameters") == self.parameters
             and all(digests.of(use) == was for use, was in last["uses"].items())
         )
@@ -197,9 +234,9 @@ class Page:
         self.seconds = round(time.time() - self.began, 1)
         if self.process.returncode:
             said, log = ((self.folder / n).read_text("utf-8", "replace").strip() for n in ("said", "log"))
-            if self.process.returncode == 1 and said:
-                return said
-            return "\n".join([said or f"its process ended with {self.process.returncode}", *log.splitlines()[-15:]])
+            short = said or f"its process ended with {self.process.returncode}"
+            write(self.record, read(self.record) | {"failed": short.splitlines()[0]})
+            return said if self.process.returncode == 1 and said else "\n".join([short, *log.splitlines()[-15:]])
         found = {}
         for use in sorted(uses(self.notes)):
             found[use] = digests.of(use)
@@ -208,10 +245,13 @@ class Page:
             if kind == "file" and path.endswith(".py") and os.stat(ROOT / path).st_mtime > self.began:
                 found[use] = "edited while the page ran"
         found[f"file {self.source.relative_to(ROOT)}"] = self.digest
+        if self.name == LAST:
+            found |= reports(digests)
         self.result.parent.mkdir(parents=True, exist_ok=True)
         self.record.unlink(missing_ok=True)  # first, so that a record never speaks of another result than its own
         (self.folder / "page.ipynb").replace(self.result)
-        write(self.record, {"parameters": self.parameters, "seconds": self.seconds, "uses": found})
+        how = {"parameters": self.parameters, "seconds": self.seconds, "versions": versions()}
+        write(self.record, how | {"date": datetime.now(UTC).isoformat(timespec="seconds"), "uses": found})
         shutil.rmtree(self.folder)
         return None
 
@@ -260,12 +300,12 @@ def prepare() -> None:
 
 
 def run(pages: list[Page], digests: Digests, jobs: int) -> list[Page]:
-    """Runs the pages, longest first; returns those that failed."""
+    """Runs the pages, longest first and LAST alone after all of them; returns those that failed."""
     progress = Progress(pages, jobs)
-    waiting, running, failed = sorted(pages, key=progress.guess), [], []
+    waiting, running, failed = sorted(pages, key=lambda p: (p.name != LAST, progress.guess(p))), [], []
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
+            while waiting and len(running) < (1 if waiting[-1].name == LAST else jobs):
                 running.append(waiting.pop())
                 running[-1].start(digests)
             progress.show(waiting, running)
@@ -296,13 +336,15 @@ def main() -> None:
     except OSError:
         sys.exit("pages: another make is running the pages of this folder")
 
-    given = {"profile": options.profile} | ({"device": options.device} if options.device else {})
+    given = {"profile": options.profile, "device": options.device or device()}
     pages = [Page(n, given) for n in toc() if (ROOT / f"{n}.ipynb").exists()]
     if options.only and not (chosen := [p for p in pages if p.source.stem == options.only]):
         sys.exit(f"pages: _toc.yml has no page {options.only!r}; it has {', '.join(p.source.stem for p in pages)}")
     pages = chosen if options.only else pages
     digests = Digests()
     stale = [p for p in pages if not p.fresh(digests)]
+    if stale:  # what they leave behind will have changed
+        stale += [p for p in pages if p.name == LAST and p not in stale]
     digests.save()
     if not stale:
         print(f"pages: up to date ({len(pages)})")
