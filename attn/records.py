@@ -69,17 +69,19 @@ def arms() -> Iterator[Arm]:
     for slug in ("mask-8", "mask-2", "gate-0.1"):
         yield slug, here, SEEDS
     yield "none", {**here, "weights": "late"}, SEEDS
+    yield "gate-0.1", {**here, "at": 5}, FEW  # where one BatchNorm alone reads the gate
     yield from stand(*here.values(), ["se"])
     for data in DATA:
         yield "none", {"data": data, "at": None}, FEW
         for at in LEVERAGE:
             yield "mask-8", {"data": data, "at": at}, FEW
-    for condition in ("own-rate", "few", "occluded"):
+    yield from stand(*here.values(), ["se"], "own-rate", FEW)
+    for data in DATA:
+        yield from stand(data, "after:C3[1]", layers)
+    for data in DATA:  # the articles' own place; it has no leverage here, so one mechanism shows it
+        yield from stand(data, "before:SPPF", ["se"])
+    for condition in ("few", "occluded", "large"):  # large last, with four times the pixels
         yield from stand(*here.values(), ["se"], condition, FEW)
-    for at in PLACES:
-        for data in DATA:
-            yield from stand(data, at, layers)
-    yield from stand(*here.values(), ["se"], "large", FEW)  # four times the pixels, so last
 
 
 def wanted(profile: str = "record", device: str | None = None, study: Iterable[Arm] | None = None) -> list[Plan]:
