@@ -630,7 +630,7 @@ def _label(setup: dict[str, Any], setups: list[dict[str, Any]]) -> str:
     words = {
         k: setup[k] for k in ("data", "model", "at", "start", "weights", "condition", "profile", "device", "epochs")
     }
-    words = {k: v for k, v in words.items() if any(s[k] != v for s in setups if s["slug"] != "none")}
+    words = {k: v for k, v in words.items() if v is not None and any(s[k] != v for s in setups if s["slug"] != "none")}
     words = {**setup["options"], **words}
     return setup["slug"] + (f" ({', '.join(f'{k}={v}' for k, v in words.items())})" if words else "")
 
