@@ -11,11 +11,18 @@ where it arose.
 
 import argparse
 import ast
+import contextlib
+import importlib
 import inspect
+import io
 import os
+import platform
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if argv[0] not in (*verbs, "-h", "--help", "--version"):
             raise _BadCall("attn", unknown("verb", argv[0], verbs))
-        args, rest = parser.parse_known_args(argv)
+        if argv[0] == "yolo" and argv[1:2] not in (["-h"], ["--help"]):
+            args, rest = parser.parse_args(["yolo"]), []
+            args.words = argv[1:]
+        else:
+            args, rest = parser.parse_known_args(argv)
         if rest:
             raise _BadCall(f"attn {args.verb}", _unexpected(rest[0], verbs[args.verb]))
     except _BadCall as e:
@@ -110,7 +121,8 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     new.add_argument("--family", metavar="FAMILY", help=f"only this one of {', '.join(FAMILIES)}")
 
     new = verb(_show, "attn show se")
-    slug(new)
+    new.add_argument("slug", metavar="SLUG|FILE", help="a mechanism, as attn list shows them; or a .pt, .safetensors")
+    new.add_argument("--trust", action="store_true", help="open a .pt that can run code while it is opened")
 
     new = verb(_cost, "attn cost se --channels 256 --size 20 20 --option reduction=4")
     slug(new)
@@ -123,13 +135,15 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     new.add_argument("model", metavar="MODEL", help="a model file, or a name that ultralytics knows")
     slug(new)
     _add_at(new, required=True)
-    new.add_argument("--start", metavar="START", help="plain (the default) or identity")
+    new.add_argument("--start", metavar="START", help="plain or identity (the default with --weights)")
+    new.add_argument("--weights", metavar="W", help="trained weights of this model, a .pt or .safetensors")
+    new.add_argument("--trust", action="store_true", help="open a .pt that can run code while it is opened")
     options(new)
-    new.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the new model there")
+    new.add_argument("-o", "--output", type=Path, metavar="FILE.yaml", help="write the model, and FILE.pt with weights")
 
     new = verb(_train, "attn train se --profile quick")
     slug(new)
-    new.add_argument("--data", default="digits", metavar="SET", help="the data set (digits)")
+    new.add_argument("--data", default="digits", metavar="SET", help="a set of the study (digits)")
     new.add_argument("--profile", default="quick", metavar="PROFILE", help="quick (the default), record or full")
     new.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the run and of its controls (0)")
     _add_at(new)
@@ -142,6 +156,11 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     new.add_argument("action", metavar="ACTION", help=f"one of {', '.join(_ACTIONS)}")
     new.add_argument("target", nargs="?", metavar="NAME|PATH", help="the set, or for check and convert a path")
     new.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where convert writes")
+
+    new = verb(_yolo, "attn yolo train model=yolov5s-se.yaml data=my-data.yaml epochs=100")
+    new.add_argument("words", nargs="*", metavar="WORD", help="what yolo takes; attn yolo help lists it")
+
+    verb(_doctor, "attn doctor")
     return parser, verbs
 
 
@@ -181,7 +200,16 @@ def _list(args) -> None:
 
 
 def _show(args) -> None:
-    """Show the card of a mechanism: its paper, shapes, cost and limits, and how it is used."""
+    """Show the card of a mechanism: its paper, shapes, cost and limits, and how it is used.
+
+    Of a checkpoint: the attention in it, layer by layer, with the α that it has learned."""
+    if args.slug.endswith((".pt", ".safetensors")):
+        from . import yolo
+
+        found = yolo.read(args.slug, trust=args.trust)
+        print(f"{args.slug}: {len(found.tensors)} tensors, {found.classes or 'unknown'} classes")
+        print(*(found.inserted or ["no attention in it"]), sep="\n")
+        return
     facts = card(args.slug)
     print(f"{facts.name} ({facts.slug}), {facts.family} attention\n")
     rows = list(_facts(facts))
@@ -240,29 +268,54 @@ def _insert(args) -> None:
 
     Every later layer number is renumbered. With -o the new model is written, for the one scale that MODEL names, so
     that it builds the same network under any file name.
+
+    With --weights every tensor that the model shares with them is moved to where its layer is now, and the count is
+    shown. FILE.pt beside FILE.yaml then holds them, in half precision, with the attention at its start: train that
+    one. Without --weights there is no FILE.pt, and FILE.yaml starts from random numbers.
     """
     options = _options(args.slug, args.option)
     from . import yolo
 
-    before = yolo.load(args.model)
-    after = yolo.insert(before, args.slug, _place(args.at), **_given(start=args.start), **options)
-    if args.output:
-        _write(args.output, yolo.dump(after))
+    before, given = yolo.load(args.model), _given(start=args.start)
+    file = args.output
+    if file and file.suffix not in (".yaml", ".yml"):
+        raise ValueError(f"-o {file} is no name for a model, which ends in .yaml: {file.with_suffix('.yaml')}")
+    beside = file.with_suffix(".pt") if file and args.weights else None
+    if beside and beside.exists():
+        raise FileExistsError(f"{beside} is there already; give a name that is not taken")
+    if args.weights:
+        source = yolo.read(args.weights, trust=args.trust)
+        with contextlib.redirect_stdout(io.StringIO()) as told:  # the place and the count
+            made = yolo.build(before, args.slug, _place(args.at), weights=source, **given, **options)
+        print(told.getvalue(), end="", file=sys.stderr)  # stdout is for the lines that change
+        after = before | {part: made.model.yaml[part] for part in ("nc", "backbone", "head")}
+    else:
+        after = yolo.insert(before, args.slug, _place(args.at), **given, **options)
+    if file:
+        _write(file, yolo.dump(after))
+    if beside:
+        made.save(beside)
     for line in yolo.diff(before, after).splitlines():
         print(_coloured(line))
-    if args.output:
-        print(f"written: {args.output}", file=sys.stderr)
+    if file:
+        print(f"written: {file}{f' and {beside}' if beside else ''}", file=sys.stderr)
 
 
 def _train(args) -> None:
     """Train a detector with a mechanism, and its controls, and print how they differ.
 
     The quick profile walks through every step in under a minute; its numbers say nothing about the mechanism. A run
-    that has its record already is read, not repeated.
+    that has its record already is read, not repeated. It trains on the sets of the study; on your own pictures a
+    detector is trained by attn yolo train.
     """
     options = _options(args.slug, args.option)
-    from . import experiment
+    from . import datasets, experiment
 
+    if args.data not in datasets.names() and re.search(r"[/.]", args.data):
+        raise ValueError(
+            f"{args.data!r} is no set of the study ({', '.join(datasets.names())}); on your own pictures: "
+            f"attn insert ... -o mine.yaml, then attn yolo train model=mine.yaml data={args.data}"
+        )
     at = _place(args.at) if args.at else None
     given = _given(at=at, epochs=args.epochs, device=args.device, start=args.start)
     record = experiment.run(
@@ -309,6 +362,100 @@ def _data(args) -> int | None:
 
 
 _ACTIONS = ("make", "fetch", "check", "convert")
+
+
+def _yolo(args) -> None:
+    """Run ultralytics' own yolo command, in which a model file may name any mechanism: [-1, 1, CBAM, []].
+
+    Behind the verb stands what yolo takes: train, val, predict, track or export, and NAME=VALUE. Results go to runs/
+    of this folder. Nothing is downloaded, nothing is reported to anybody, and a .pt that can run code is refused
+    unless --trust stands there too. Your own settings of ultralytics are neither read nor changed; to use them, import
+    ultralytics and then attn.yolo in a Python program.
+    """
+    words = [word for word in args.words if word != "--trust"]
+    from .yolo.command import yolo
+
+    yolo(words, trust=len(words) < len(args.words))
+
+
+def _doctor(args) -> int:
+    """Show the versions, this machine, and what is missing, with the command that brings it.
+
+    The exit status is 1 where something is broken that the simplest use needs, and 0 where something is only missing.
+    """
+    found, missing, broken = _diagnosis()
+    width = max(map(len, found))
+    for name, value in found.items():
+        print(f"{name:{width}}  {value}")
+    for title, cures in (("missing", missing), ("broken", broken)):
+        for what, cure in cures.items():
+            print(f"{title}: {what}: {cure}")
+    return 1 if broken else 0
+
+
+def _diagnosis() -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """What is here; what is not, and what does not work, each with its cure."""
+    import torch
+
+    from . import __version__, create, datasets
+
+    found, missing, broken = {"Python": f"{platform.python_version()} ({sys.executable})"}, {}, {}
+    found["attn"] = f"{__version__} ({len(names())} mechanisms)"
+    try:
+        needs = metadata.requires("attn") or []
+    except metadata.PackageNotFoundError:  # run from its folder, which works
+        needs = ["torch"]
+    lacking: dict[str | None, list[str]] = {}
+    for need in needs:
+        package, wanted, extra = re.fullmatch(r"([\w.-]+)([^;]*)(?:;.*extra == ['\"](\w+)['\"])?", need).groups()
+        if extra in (None, "yolo", "book"):
+            try:
+                found[package] = metadata.version(package) + (f" (wanted: {wanted})" if wanted else "")
+            except metadata.PackageNotFoundError:
+                lacking.setdefault(extra, []).append(package)
+    for extra, packages in lacking.items():
+        # From attn's folder, not by its name, which on an index may be somebody else's.
+        whole = f'".[{extra}]"' if extra else "."
+        (missing if extra else broken)[", ".join(packages)] = f"pip install {whole} in attn's folder"
+
+    if torch.cuda.is_available():
+        found["device"] = f"cuda ({torch.cuda.get_device_name()})"
+    elif torch.backends.mps.is_available():
+        found["device"] = "mps"
+    else:
+        found["device"] = "cpu (enough for the quick profile; a full training wants a GPU)"
+    found["threads"] = f"{torch.get_num_threads()} of torch, {os.cpu_count()} processors"
+
+    home = datasets.home()
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    found["home"] = f"{home} ({shutil.disk_usage(there).free / 1e9:.1f} GB free)"
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as e:
+        broken[f"{there} cannot be written ({e.strerror})"] = "export ATTN_HOME=<a folder that can>"
+    for name in datasets.names():
+        folder = home / "data" / name
+        pictures = {s: sum(1 for _ in (folder / "images" / s).glob("*")) for s in ("train", "val")}
+        if all(pictures.values()):
+            found[name] = ", ".join(f"{n} {s}" for s, n in pictures.items()) + " pictures"
+        else:
+            missing[f"data set {name}"] = f"attn data {'make' if name == 'digits' else 'fetch'} {name}"
+        if detectors := sorted(p.stem for p in (home / "data" / "weights").glob(f"{name}-*.safetensors")):
+            found[f"detectors of {name}"] = ", ".join(detectors)
+        else:
+            missing[f"base detector of {name}"] = f"python -m attn.yolo.fit base --data {name}"
+
+    try:
+        create("se", 8)(torch.zeros(1, 8, 4, 4))
+    except Exception as e:
+        broken[f"torch ({_one_line(e)})"] = "pip install --force-reinstall torch"
+    if "ultralytics" in found:
+        try:
+            importlib.import_module("attn.yolo")
+        except Exception as e:
+            broken[f"attn.yolo ({_one_line(e)})"] = "pip install --force-reinstall '.[yolo]' in attn's folder"
+    return found, missing, broken
 
 
 # What the verbs share

@@ -463,12 +463,16 @@ def curves(series: Mapping[str, Any], *, x: Sequence[float] | None = None, xlabe
 
 @_styled
 def intervals(
-    rows: Mapping[str, tuple[float, float, float]], *, xlabel: str, zero: float | None = None, band: float | None = None
+    rows: Mapping[str, tuple[float, float, float] | None],
+    *,
+    xlabel: str,
+    zero: float | None = None,
+    band: float | None = None,
 ) -> Drawing:
     """Dots with their intervals, one row each.
 
     Args:
-        rows: name: (value, lower end, upper end).
+        rows: name: (value, lower end, upper end), or None where there is no record.
         xlabel: what is measured, with the unit.
         zero: where a vertical line marks no difference.
         band: half the width of the strip around ``zero`` inside which a difference counts as none.
@@ -479,7 +483,11 @@ def intervals(
     figure = _figure(WIDTH * 0.8, 0.7 + 0.3 * len(rows))
     height = figure.get_figheight()
     axes = figure.add_axes((0.24, 0.5 / height, 0.74, 1 - 0.5 / height))
-    for i, (name, (value, low, high)) in enumerate(rows.items()):
+    for i, (name, row) in enumerate(rows.items()):
+        if row is None:
+            axes.text(0.02, i, "no record", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
+            continue
+        value, low, high = row
         if not low <= value <= high:
             raise ValueError(f"the interval of {name!r}, {low} to {high}, does not hold its value {value}")
         _interval(axes, i, value, low, high)
@@ -488,6 +496,55 @@ def intervals(
     if band is not None:
         axes.axvspan((zero or 0) - band, (zero or 0) + band, color="#ececec", zorder=0)
     axes.set(xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.4, -0.6))
+    return Drawing(figure)
+
+
+# How a cell of a grid looks: its fill and its sign, so that no reader needs the colour.
+STATES = {"yes": ("#bfe6d8", "✓"), "no": ("#ffb48a", "×"), "no such place": (PAPER, "–"), "not run": ("#dcdcdc", "?")}
+
+
+@_styled
+def grid(rows: Mapping[str, Mapping[str, str]]) -> Drawing:
+    """A table of states, a cell each with a colour and a sign, which the line above it explains.
+
+    Args:
+        rows: name: {column: one of ``STATES``}, the columns being the same in every row.
+
+    Raises:
+        ValueError: a state does not exist, or a row has other columns than the first; or there is no row.
+    """
+    if not rows:
+        raise ValueError("a grid needs at least one row")
+    columns = list(next(iter(rows.values())))
+    for name, row in rows.items():
+        if list(row) != columns:
+            raise ValueError(f"{name!r} has the columns {', '.join(row)}, not {', '.join(columns)}")
+        for state in row.values():
+            if state not in STATES:
+                raise ValueError(unknown("state", state, STATES))
+    left, head, step = 1.7, 0.55, 0.21
+    wide = min(0.68, (WIDTH - left) / len(columns))
+    figure = _figure(WIDTH, head + step * len(rows))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(step * len(rows), -head))
+    axes.axis("off")
+    rectangle = _matplotlib("matplotlib.patches").Rectangle
+
+    def cell(x: float, y: float, width: float, state: str) -> None:
+        fill, sign = STATES[state]
+        axes.add_patch(rectangle((x, y), width, step, facecolor=fill, edgecolor=PALE, linewidth=0.6))
+        axes.text(x + width / 2, y + step / 2, sign, ha="center", va="center")
+
+    used = dict.fromkeys(state for row in rows.values() for state in row.values())
+    for k, state in enumerate(s for s in STATES if s in used):
+        cell(left + 1.3 * k, -head, 0.25, state)
+        axes.text(left + 1.3 * k + 0.32, -head + step / 2, state, va="center", color=FAINT)
+    for k, column in enumerate(columns):
+        axes.text(left + (k + 0.5) * wide, -0.05, column, ha="center", va="bottom")
+    for i, (name, row) in enumerate(rows.items()):
+        axes.text(left - 0.08, (i + 0.5) * step, name, ha="right", va="center")
+        for k, state in enumerate(row.values()):
+            cell(left + k * wide, i * step, wide, state)
     return Drawing(figure)
 
 

@@ -201,6 +201,35 @@ def test_insert(call, tmp_path):
     assert count(target) - count("yolov5s.yaml") == attn.card("se").params(512)
 
 
+@pytest.mark.parametrize("scale", "ns")
+def test_insert_into_trained_weights(call, tmp_path, scale):
+    """Both files build the scale that was named, and the weights are those of the old network, layer by layer."""
+    yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
+    old = yolo.build(f"yolov5{scale}.yaml", nc=3)
+    old.save(tmp_path / "old.pt")
+    words = ("se", "--at", "9", "--weights", str(tmp_path / "old.pt"))
+    status, out, err = call("insert", f"yolov5{scale}.yaml", *words, "-o", str(tmp_path / "x.yaml"))
+    assert status == 0
+    assert "427 of 427 tensors copied, 0 of them to a wrong layer" in err
+    assert f"written: {tmp_path / 'x.yaml'} and {tmp_path / 'x.pt'}" in err
+    assert "+  - [-1, 1, nn.Attend, [se, ch, f, identity]]" in out
+    assert "channels:" not in out  # ultralytics adds it when it builds
+    import ultralytics
+
+    new, written = ultralytics.YOLO(tmp_path / "x.pt"), ultralytics.YOLO(tmp_path / "x.yaml")
+    state, before = new.model.state_dict(), old.model.half().state_dict()
+    assert state.keys() == written.model.state_dict().keys()
+    assert all(state[name].shape == tensor.shape for name, tensor in written.model.state_dict().items())
+    assert (state["model.10.cv1.conv.weight"].half() == before["model.9.cv1.conv.weight"]).all()
+    assert (state["model.25.cv3.0.2.weight"].half() == before["model.24.cv3.0.2.weight"]).all()
+    # Without -o nothing is written, and the count is shown all the same.
+    files = sorted(tmp_path.iterdir())
+    status, again, err = call("insert", f"yolov5{scale}.yaml", *words)
+    assert (status, again) == (0, out)
+    assert "427 of 427" in err
+    assert sorted(tmp_path.iterdir()) == files
+
+
 def test_insert_passes_everything_on(call, monkeypatch):
     pytest.importorskip("attn.yolo", exc_type=ImportError)
     words = ("--at", "9", "--at", "after:C3[1]", "--start", "identity", "--option", "reduction=8")
@@ -216,6 +245,100 @@ def test_insert_passes_everything_on(call, monkeypatch):
     assert "\x1b[32m+  - [-1, 1, nn.Attend" in out
 
 
+def test_yolo_passes_every_word_on(call, monkeypatch):
+    pytest.importorskip("attn.yolo", exc_type=ImportError)
+    calls = []
+    monkeypatch.setattr("attn.yolo.command.yolo", lambda words, trust: calls.append((words, trust)))
+    assert call("yolo", "train", "model=a.yaml", "--traceback", "lr0=0.1")[0] == 0
+    assert call("yolo", "val", "model=a.pt", "--trust")[0] == call("yolo")[0] == 0
+    assert calls == [
+        (["train", "model=a.yaml", "--traceback", "lr0=0.1"], False),
+        (["val", "model=a.pt"], True),
+        ([], False),
+    ]
+
+
+def test_yolo_leaves_everything_as_it_was(call):
+    pytest.importorskip("attn.yolo", exc_type=ImportError)
+    from ultralytics import cfg
+    from ultralytics.nn import tasks
+    from ultralytics.utils import SETTINGS
+
+    def state():
+        return [*cfg.ARGV], [*sys.argv], tasks.SAFE_LOAD, dict(SETTINGS), SETTINGS.file.read_text()
+
+    before = state()
+    assert call("yolo", "version")[0] == 0
+    assert call("yolo", "trian")[0] == 2
+    assert state() == before
+
+
+def test_yolo_saves_what_it_predicts_below_this_folder(call, picture, tmp_path, monkeypatch):
+    yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ultralytics.cfg.TESTS_RUNNING", False)  # under pytest ultralytics writes elsewhere
+    yolo.build("yolov5n.yaml", "se", 9).save("a.pt")
+    picture("a.png")
+    assert call("yolo", "predict", "model=a.pt", "source=a.png", "imgsz=32", "device=cpu")[0] == 0
+    assert [path.name for path in (tmp_path / "runs" / "detect" / "predict").iterdir()] == ["a.jpg"]
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.setattr("attn.datasets.home", lambda: tmp_path / "home")
+    return tmp_path / "home"
+
+
+def test_doctor(call, empty):
+    pytest.importorskip("attn.yolo", exc_type=ImportError)
+    status, out, err = call("doctor")
+    assert (status, err) == (0, "")
+    for name in ("Python ", "attn ", "torch ", "ultralytics ", "device ", "threads ", f"home  {empty} ("):
+        assert re.search(f"^{re.escape(name.split()[0])} ", out, re.MULTILINE), name
+    assert "missing: data set digits: attn data make digits\n" in out
+    assert "missing: data set bccd: attn data fetch bccd\n" in out
+    assert "missing: base detector of digits: python -m attn.yolo.fit base --data digits\n" in out
+    for split, n in (("train", 2), ("val", 1)):
+        (empty / "data/digits/images" / split).mkdir(parents=True)
+        for i in range(n):
+            (empty / "data/digits/images" / split / f"{i}.png").touch()
+    (empty / "data/weights").mkdir()
+    (empty / "data/weights/digits-yolov5n-base0-final.safetensors").touch()
+    status, out, _ = call("doctor")
+    assert status == 0
+    assert re.search("^digits +2 train, 1 val pictures$", out, re.MULTILINE)
+    assert re.search("^detectors of digits +digits-yolov5n-base0-final$", out, re.MULTILINE)
+    assert "digits: " not in out
+
+
+def test_doctor_finds_what_is_broken(call, empty, monkeypatch):
+    def full(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setattr("attn.create", lambda *_: 1 / 0)
+    status, out, _ = call("doctor")
+    assert status == 1
+    assert f"broken: {empty.parent} cannot be written (Read-only file system): export ATTN_HOME=" in out
+    assert "broken: torch (division by zero): " in out
+
+
+def test_doctor_without_the_extras(call, empty, monkeypatch):
+    from importlib import metadata
+
+    def version(package):
+        if package != "torch":
+            raise metadata.PackageNotFoundError(package)
+        return "2.15"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    status, out, _ = call("doctor")
+    assert status == 0
+    for package, extra in (("ultralytics", "yolo"), ("papermill", "book")):
+        assert re.search(rf'^missing: .*\b{package}\b.*: pip install "\.\[{extra}\]" in', out, re.MULTILINE)
+    assert "reuse" not in out  # a tool of the tests
+
+
 def test_values_of_options():
     texts = ["a=4", "b=true", "c=None", "d=0.5", "e=(1, 2)", "f=word", "g=a=b"]
     assert [cli._value(t.partition("=")[2]) for t in texts] == [4, True, None, 0.5, (1, 2), "word", "a=b"]
@@ -227,7 +350,7 @@ def test_places():
     assert cli._place(["3", "after:C3[1]", "-1"]) == [3, "after:C3[1]", -1]
 
 
-VERBS = ["list", "show", "cost", "insert", "train", "data"]
+VERBS = ["list", "show", "cost", "insert", "train", "data", "yolo", "doctor"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -31,6 +31,7 @@ def drawings():
     yield viz.diagram(*BLOCK)
     yield viz.curves({"se": [[0.1, 0.2], [0.1, 0.3]], "none": [0.1, 0.25]}, xlabel="epoch", ylabel="mAP50")
     yield viz.intervals({"se": (0.001, -0.002, 0.004)}, xlabel="difference", zero=0, band=0.005)
+    yield viz.grid({"yolov5n.yaml": dict.fromkeys(("before", "after"), "yes")})
 
 
 def test_the_same_figure_gives_the_same_bytes():
@@ -180,6 +181,36 @@ def test_close_ends_of_curves_keep_their_names_apart():
 def test_an_interval_holds_its_value():
     with pytest.raises(ValueError, match="'se'"):
         viz.intervals({"se": (1.0, 0.0, 0.5)}, xlabel="x")
+
+
+def test_a_row_without_record_says_so_beside_the_others():
+    drawing = viz.intervals({"se": None, "eca": (0.001, -0.002, 0.004)}, xlabel="difference")
+    assert texts(drawing) == ["no record"]
+    assert [float(y) for line in drawing.figure.axes[0].lines for y in line.get_ydata()] == [1, 1, 1]
+    assert texts(viz.intervals({"se": None, "eca": None}, xlabel="difference", zero=0)) == ["no record"] * 2
+
+
+def test_a_grid_has_a_sign_in_every_cell_and_a_key_for_what_is_there():
+    drawing = viz.grid({"a": {"before": "yes", "neck": "no"}, "b": {"before": "yes", "neck": "not run"}})
+    assert sorted(texts(drawing)) == sorted(
+        ["✓", "yes", "×", "no", "?", "not run", "before", "neck", "a", "b", "✓", "×", "✓", "?"]
+    )
+    fills = [matplotlib.colors.to_hex(p.get_facecolor()) for p in drawing.figure.axes[0].patches[-4:]]
+    assert fills == [viz.STATES[state][0] for state in ("yes", "no", "yes", "not run")]
+    assert len({look for looks in viz.STATES.values() for look in looks}) == 2 * len(viz.STATES)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ({}, "at least one row"),
+        ({"a": {"before": "yse"}}, "unknown state 'yse'; did you mean 'yes'"),
+        ({"a": {"before": "yes"}, "b": {"after": "yes"}}, "'b' has the columns after, not before"),
+    ],
+)
+def test_grid_refuses(rows, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        viz.grid(rows)
 
 
 @pytest.mark.parametrize("slug", attn.names())

@@ -17,12 +17,15 @@ keep_at_home()  # before ultralytics is imported
 
 from .attend import Attend  # noqa: E402
 from .build import build  # noqa: E402
+from .checkpoint import Inserted, Weights, read  # noqa: E402
 from .model import describe, diff, dump, insert, load, places, remove  # noqa: E402
 from .weights import Transfer, transfer  # noqa: E402
 
 __all__ = [
     "Attend",
+    "Inserted",
     "Transfer",
+    "Weights",
     "build",
     "describe",
     "diff",
@@ -30,6 +33,7 @@ __all__ = [
     "insert",
     "load",
     "places",
+    "read",
     "remove",
     "transfer",
 ]

@@ -16,6 +16,10 @@ from ..controls import CONTROLS
 from ..registry import card, create, unknown
 
 STARTS = ("plain", "identity")
+NO_IDENTITY = (
+    "start='identity' has no meaning at replace: the convolution is gone, so the network cannot begin as it was; "
+    "there start is 'plain'"
+)
 
 
 def check(attention: str, start: str, options: dict[str, Any]) -> None:
@@ -61,17 +65,17 @@ class Attend(nn.Module):
         super().__init__()
         options = options or {}
         check(attention, start, options)
-        self.slug, self.start = attention, start
+        self.slug, self.start, self.channels = attention, start, ch[f]
         # Random numbers drawn here are given back, so that every other layer starts as it would without this one.
         # On the processor, as all of ultralytics' models are built, even where insert lays out the rest on meta.
         with torch.device("cpu"), torch.random.fork_rng(devices=[]):
             make = CONTROLS.get(attention)
             self.mechanism = make(ch[f]) if make else create(attention, ch[f], **options)
-            self._probe(ch[f])
+            self._probe()
         self.alpha = nn.Parameter(torch.zeros(())) if start == "identity" else None  # α
 
-    def _probe(self, channels: int) -> None:
-        x = torch.zeros(1, channels, 8, 8)
+    def _probe(self) -> None:
+        x = torch.zeros(1, self.channels, 8, 8)
         with torch.no_grad():
             y = self.mechanism.eval()(x)
         self.mechanism.train()
@@ -85,6 +89,44 @@ class Attend(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.slug!r}, start={self.start!r}"
+
+
+class Instead(nn.Module):
+    """A mechanism in the place of a convolution, between it and the BatchNorm and activation that stood behind it.
+
+    Args:
+        conv: ultralytics' Conv, whose ``bn`` and ``act`` are kept, under their names.
+        attention, start, options: as in :class:`Attend`.
+
+    Shapes:
+        x, y: B C H W.
+
+    Raises:
+        ValueError: the convolution changes the number of channels or the size; or the start is identity, which would
+            be x, and not what the convolution gave.
+    """
+
+    def __init__(self, conv: nn.Module, attention: str, start: str = "plain", options: dict[str, Any] | None = None):
+        super().__init__()
+        if start == "identity":
+            raise ValueError(NO_IDENTITY)
+        if not fits(conv):
+            old = conv.conv
+            raise ValueError(
+                f"{attention} gives as many channels as it gets, at stride 1: it cannot stand for a convolution from "
+                f"{old.in_channels} to {old.out_channels} channels at stride {old.stride[0]}"
+            )
+        self.conv = Attend(attention, [conv.conv.in_channels], 0, start, options)
+        self.bn, self.act = conv.bn, conv.act
+        vars(self).update({name: vars(conv)[name] for name in ("i", "f", "type") if name in vars(conv)})  # of a layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.bn(self.conv(x)))
+
+
+def fits(conv: nn.Module) -> bool:
+    """Whether a mechanism, which keeps the shape, can stand for this convolution."""
+    return conv.conv.in_channels == conv.conv.out_channels and set(conv.conv.stride) == {1}
 
 
 nn.Attend = Attend

@@ -7,12 +7,11 @@ from typing import Any
 
 from ultralytics import YOLO
 from ultralytics.cfg import DEFAULT_CFG_DICT
-from ultralytics.nn.tasks import guess_model_task
+from ultralytics.nn.tasks import RTDETRDetectionModel, guess_model_task
 
-from .model import default_place, describe, insert, load
-from .weights import read, transfer
-
-_OTHERS = ("World", "YOLOE", "RTDETR")  # heads of models that need ultralytics' other classes
+from .checkpoint import read
+from .model import classic, default_place, describe, head, insert, load, put_in
+from .weights import transfer
 
 
 class _FromRows(YOLO):
@@ -26,7 +25,8 @@ class _FromRows(YOLO):
         rows = self.__dict__.pop("_rows")
         self.cfg = self.model_name = rows.get("yaml_file", cfg)
         self.task = guess_model_task(rows)
-        self.model = self._smart_load("model")(rows, verbose=False)
+        kind = RTDETRDetectionModel if head(rows) == "RTDETRDecoder" else self._smart_load("model")
+        self.model = kind(rows, verbose=False)
         self.overrides |= {"model": self.cfg, "task": self.task}
         self.model.args = DEFAULT_CFG_DICT | self.overrides
         self.model.task = self.task
@@ -54,20 +54,26 @@ def build(
             else after the last block of the backbone. The place taken is printed.
         weights: a YOLO, a module, a ``.pt`` or ``.safetensors`` file, or a state dict, of the same model with or
             without attention.
-        start: ``"plain"`` or ``"identity"``; by default identity where weights are given.
+        start: ``"plain"`` or ``"identity"``; by default identity where weights are given, unless they are those of
+            this very model with a plain start; plain where a convolution is replaced.
         nc: the number of classes; by default that of the weights, else the model's.
         options: those of the mechanism.
 
     Returns:
-        A YOLO whose ``train()`` keeps the weights and whose checkpoints open in a fresh interpreter.
+        A YOLO, or an RTDETR where the model is one, whose ``train()`` keeps the weights and whose checkpoints open in a
+        fresh interpreter.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`attn.yolo.insert` and :func:`attn.yolo.transfer`.
     """
     rows, source = load(model), None if weights is None else read(weights)
-    if (head := rows["head"][-1][2]).startswith(_OTHERS):
-        raise ValueError(f"{rows.get('yaml_file', 'the model')} ends in {head}, which build cannot make into a YOLO")
-    nc = nc if nc is not None or source is None else source.classes
+    if classic(rows):
+        raise ValueError(
+            f"{rows.get('yaml_file', 'the model')} lists anchors: the repository of yolov5 or yolov7 builds it, not "
+            "ultralytics; insert puts attention into it"
+        )
+    if nc is None and source is not None:
+        nc = len(source.names) if source.names else source.classes
     if nc is not None:
         if isinstance(nc, bool) or not isinstance(nc, int) or nc < 1:
             raise ValueError(f"nc must be a whole number of at least 1, not {nc!r}")
@@ -76,9 +82,14 @@ def build(
         if given := [name for name, value in {"at": at, "start": start, **options}.items() if value is not None]:
             raise ValueError(f"{given[0]} says how attention is put in, but no attention is named")
     else:
-        start = start or ("plain" if source is None else "identity")
-        rows = insert(rows, attention, default_place(rows) if at is None else at, start, **options)
-        print(*(f"{rows.get('yaml_file', 'model')}, {line}, start {start}" for line in describe(rows)), sep="\n")
+        at = default_place(rows) if at is None else at
+        if start is None:
+            plain = insert(rows, attention, at, **options)
+            as_before = source is None or source.holds(plain)
+            rows = plain if as_before else put_in(rows, attention, at, "identity", start_instead="plain", **options)
+        else:
+            rows = insert(rows, attention, at, start, **options)
+        print(*(f"{rows.get('yaml_file', 'model')}, {line}" for line in describe(rows)), sep="\n")
     yolo = YOLO(_FromRows(rows))
     if source is not None:
         done = transfer(source, yolo)

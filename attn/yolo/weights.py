@@ -9,16 +9,15 @@ layer every tensor has another name, so most of the weights stay behind, and som
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from ultralytics.engine.model import Model
-from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils.torch_utils import intersect_dicts
 
 from ..registry import unknown
+from .checkpoint import Weights, read
 
 _BY = ("structure", "name")
 _ATTENTION = re.compile(r"(^|\.)(mechanism\.|alpha$)")  # the names of Attend's own tensors
@@ -33,71 +32,30 @@ class Transfer:
         total: the number it is measured against: the source's tensors, or by name, as ultralytics counts, the target's.
         wrong: how many of the copied landed on another layer than the one they were trained for.
         skipped: the source's tensors that were not copied, each with the reason.
+        opened: the layers of the target whose α was set to 1.
     """
 
     copied: int
     total: int
     wrong: int
     skipped: dict[str, str] = field(default_factory=dict)
+    opened: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         reasons = ", ".join(dict.fromkeys(self.skipped.values()))
         left = f"; {len(self.skipped)} skipped ({reasons})" if self.skipped else ""
-        return f"{self.copied} of {self.total} tensors copied, {self.wrong} of them to a wrong layer{left}"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Tensors by name, and what their owner says of its classes."""
-
-    tensors: dict[str, Tensor]
-    names: dict[int, str] | None = None
-
-    @property
-    def classes(self) -> int | None:
-        """The number of classes, from the last layer's class branch (``cv3``, a plain convolution at its end)."""
-        ends = [t for name, t in self.tensors.items() if re.search(r"\.cv3\.0\.\d+\.bias$", name)]
-        return len(ends[-1]) if ends else None
-
-
-def read(source: Any) -> Weights:
-    """The tensors of a YOLO, a module, a ``.pt`` or ``.safetensors`` file, or a state dict.
-
-    A ``.pt`` is opened by ultralytics' own loader, which runs what the file says: open none that you do not trust. The
-    other forms hold numbers only.
-
-    Raises:
-        FileNotFoundError: there is no such file; nothing is downloaded.
-        ValueError: it is none of these.
-    """
-    if isinstance(source, Weights):
-        return source
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        if path.suffix not in (".pt", ".safetensors"):
-            raise ValueError(f"{path} holds no weights that can be read: a .pt or a .safetensors file does")
-        if not path.is_file():
-            raise FileNotFoundError(unknown("weights file", str(path), path.parent.glob(f"*{path.suffix}")))
-        if path.suffix == ".pt":
-            source, _ = load_checkpoint(path)
-        else:
-            from safetensors.torch import load_file
-
-            source = load_file(path)
-    if isinstance(source, Model):
-        source = source.model
-    if isinstance(source, nn.Module):
-        return Weights(source.state_dict(), getattr(source, "names", None))
-    if isinstance(source, Mapping) and source and all(isinstance(t, Tensor) for t in source.values()):
-        return Weights(dict(source))
-    raise ValueError(f"{type(source).__name__} is no source of weights: a YOLO, a module, a file or a state dict is")
+        ones = f"; α is 1 at {', '.join(self.opened)}, as the source was trained without α" if self.opened else ""
+        return f"{self.copied} of {self.total} tensors copied, {self.wrong} of them to a wrong layer{left}{ones}"
 
 
 def transfer(source: Any, target: Any, by: str = "structure") -> Transfer:
     """Copies trained tensors into the target.
 
+    A mechanism that the source holds with a plain start, and the target with an identity start, was trained in full: it
+    gets α = 1, which computes what the source computed, up to rounding. An α of 0 would silently take it out.
+
     Args:
-        source: a YOLO, a module, a ``.pt`` or ``.safetensors`` file, or a state dict; see :func:`read`.
+        source: a YOLO, a module, a ``.pt`` or ``.safetensors`` file, or a state dict; see :func:`attn.yolo.read`.
         target: a YOLO, which then keeps the weights through its own ``train()``, or a module.
         by: ``"structure"``: every tensor that both have, whatever the number of its layer. Of a last layer for another
             number of classes only what fits is copied. ``"name"``: as ultralytics does it, where name and shape agree.
@@ -111,9 +69,10 @@ def transfer(source: Any, target: Any, by: str = "structure") -> Transfer:
     module = target.model if isinstance(target, Model) else target
     if not isinstance(module, nn.Module):
         raise ValueError(f"{target!r} is no target for weights: a YOLO or a module is")
-    have, want = weights.tensors, module.state_dict()
-    pairs, skipped = _pair(weights, Weights(want))
-    wrong = 0
+    mine = read(module)
+    have, want = weights.tensors, mine.tensors
+    pairs, skipped = _pair(weights, mine)
+    wrong, opened = 0, _trained_in_full(weights, mine, set(pairs.values())) if by == "structure" else ()
     if by == "name":
         same = intersect_dicts(have, want)
         wrong = sum(pairs.get(name) != name for name in same)
@@ -122,9 +81,21 @@ def transfer(source: Any, target: Any, by: str = "structure") -> Transfer:
     with torch.no_grad():
         for name, place in pairs.items():
             want[place].copy_(have[name])
+        for layer in opened:
+            want[f"{layer}.alpha"].fill_(1)
     if isinstance(target, Model) and not target.ckpt:
         target.ckpt = {"model": module}  # without it train() builds anew and forgets these weights
-    return Transfer(len(pairs), len(want if by == "name" else have), wrong, skipped)
+    return Transfer(len(pairs), len(want if by == "name" else have), wrong, skipped, opened)
+
+
+def _trained_in_full(source: Weights, target: Weights, copied: set[str]) -> tuple[str, ...]:
+    """The layers with α in the target that the source holds without, every tensor of theirs having been copied."""
+    there, found = source.sites, []
+    for site, layer in target.sites.items():
+        own = {name for name in target.tensors if name.startswith(f"{layer.layer}.mechanism.")}
+        if layer.alpha is not None and (was := there.get(site)) and was.alpha is None:
+            found += [layer.layer] if was.attention in (None, layer.attention) and own <= copied else []
+    return tuple(found)
 
 
 def _addresses(tensors: Mapping[str, Tensor]) -> dict[tuple[int, int, str], str]:
@@ -153,8 +124,12 @@ def _pair(source: Weights, target: Weights) -> tuple[dict[str, str], dict[str, s
         a = tuple(source.tensors[name].shape) if name else "no tensor"
         b = tuple(target.tensors[place].shape) if place else "no tensor"
         attention = bool(_ATTENTION.search(address[2]))
+        bn = (*address[:2], address[2].removesuffix("conv.weight") + "bn.weight")
         if a == b:
             pairs[name] = place
+        elif address[2].endswith("conv.weight") and not (name and place) and bn in ours and bn in theirs:
+            if name:  # its BatchNorm is in both: the convolution was replaced by a mechanism, here or there
+                skipped[name] = "a mechanism stands there in the target"
         elif not attention and address[0] != last:
             what = f"{name or place} is {a} in the source and {b} in the target"
             raise ValueError(f"these are not the same architecture at the same scale: {what}")

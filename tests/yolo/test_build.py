@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """What comes out of build: widths, gradients, the identity start, and pairs that start equal."""
 
+import importlib
+import re
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +14,8 @@ from torch import nn
 yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
 
 import ultralytics  # noqa: E402
+from ultralytics.nn import tasks  # noqa: E402
+from ultralytics.nn.modules import C2f  # noqa: E402
 
 from attn import controls  # noqa: E402
 
@@ -26,10 +33,10 @@ def attends(y):
     return [layer for layer in y.model.model if isinstance(layer, yolo.Attend)]
 
 
-def shaken(seed=0):
+def shaken(seed=0, model="yolov5n.yaml"):
     """A plain detector whose every number is as if trained: BatchNorm's statistics too."""
     torch.manual_seed(seed)
-    module = yolo.build("yolov5n.yaml", nc=3).model
+    module = yolo.build(model, nc=3).model
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.1)
@@ -66,16 +73,19 @@ def test_forward_and_backward(at, start):
             assert all((p.grad == 0).all() for p in layer.mechanism.parameters())
 
 
-@pytest.mark.parametrize("at", [0, 3, 9, "before:SPPF", "after:C3", "neck"])
+@pytest.mark.parametrize(
+    "at", [0, 3, 9, "before:SPPF", "after:C3", "neck", "inside:C3", "inside:C3[1].m", ["inside:SPPF", "inside:C3.m", 9]]
+)
 def test_identity_equals_the_plain_model_bit_for_bit(at):
     plain = shaken().eval()
     y = yolo.build("yolov5n.yaml", "se", at, weights=plain)
-    assert [layer.start for layer in attends(y)] == ["identity"] * len(attends(y))  # the default with weights
+    layers = [m for m in y.model.modules() if isinstance(m, yolo.Attend)]
+    assert {layer.start for layer in layers} == {"identity"}  # the default with weights
     x = torch.rand(2, 3, 64, 96)
     with torch.no_grad():
         want, got = plain(x)[0], y.model.eval()(x)[0]
         assert torch.equal(want, got)
-        for layer in attends(y):
+        for layer in layers:
             layer.alpha.fill_(1)
         assert not torch.equal(want, y.model(x)[0])
 
@@ -100,6 +110,147 @@ def test_every_other_layer_starts_equal_at_equal_seed():
         others = layers(*call)
         equal = [all(torch.equal(a[k], b[k]) for k in a) for a, b in zip(plain, others, strict=True)]
         assert sum(equal) == len(equal) == 25
+
+
+INSIDE = ["inside:C3.m", "inside:C3[1]", "replace:C3.m.cv1"]
+
+
+def test_what_is_inside_renames_nothing_and_moves_no_random_number():
+    torch.manual_seed(7)
+    plain = yolo.build("yolov5n.yaml").model.state_dict()
+    torch.manual_seed(7)
+    model = yolo.build("yolov5n.yaml", "se", INSIDE).model
+    found = model.state_dict()
+    gone = {name for name in plain if name not in found}
+    assert len(gone) == 7
+    assert all(name.endswith(".cv1.conv.weight") and ".m." in name for name in gone)
+    assert all(torch.equal(plain[name], found[name]) for name in plain if name not in gone)
+    new = {name: t for name, t in found.items() if name not in plain}
+    assert all(".mechanism." in name for name in new)
+    gates = [t for name, t in new.items() if name.endswith("down.weight")]
+    assert len(gates) == 7 + 1 + 7
+    assert not any(torch.equal(a, b) for i, a in enumerate(gates) for b in gates[:i] if a.shape == b.shape)
+    assert [layer.np for layer in model.model] == [sum(p.numel() for p in layer.parameters()) for layer in model.model]
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "count"),
+    [
+        ("yolov5n.yaml", INSIDE, 15),
+        ("yolov8n.yaml", ["inside:C2f", "inside:C2f.m", "replace:C2f.m.cv2"], 16),
+        ("yolov5n.yaml", 9, 1),
+    ],
+)
+def test_fusing_and_splitting_keep_the_attention(model, at, count):
+    y = yolo.build(model, "se", at, weights=shaken(model=model), start="plain")
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        whole = y.model.eval()(x)[0]
+        y.model.fuse(verbose=False)
+        for layer in y.model.modules():
+            if isinstance(layer, C2f):  # what ultralytics' exporter does
+                layer.forward = layer.forward_split
+        added = [layer for layer in y.model.modules() if isinstance(layer, yolo.Attend)]
+        ran = []
+        for layer in added:
+            layer.register_forward_hook(lambda layer, *_: ran.append(layer))
+        torch.testing.assert_close(y.model(x)[0], whole, rtol=1e-4, atol=1e-2)  # pixels
+    assert len(ran) == len(added) == count
+    assert {*ran} == {*added}
+
+
+def test_a_convolution_is_replaced_with_a_plain_start_and_the_rest_is_kept(capsys):
+    plain = shaken()
+    y = yolo.build("yolov5n.yaml", "se", ["replace:C3[1].m.cv2", "inside:C3[1]"], weights=plain)
+    starts = [m.start for m in y.model.modules() if isinstance(m, yolo.Attend)]
+    assert sorted(starts) == ["identity", "plain", "plain"]
+    assert (
+        "425 of 427 tensors copied, 0 of them to a wrong layer; 2 skipped (a mechanism stands"
+        in capsys.readouterr().out
+    )
+    assert torch.equal(y.model.model[4].m[0].cv2.bn.weight, plain.model[4].m[0].cv2.bn.weight)
+    back = yolo.transfer(y, yolo.build("yolov5n.yaml", nc=3))
+    assert (back.copied, back.wrong) == (425, 0)
+    assert all(".mechanism." in name or name.endswith("alpha") for name in back.skipped)
+
+
+HAND = """
+nc: 3
+scales:
+  n: [0.33, 0.25, 1024]
+backbone:
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, CBAM, []]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - [-1, 1, SE, [128, 8]]
+  - [-1, 1, eca, [32]]
+  - [-1, 2, C3+, [128, {inside: [se, identity]}]]
+head:
+  - [[5], 1, Detect, [nc]]
+"""
+
+
+def test_ultralytics_builds_a_file_that_names_mechanisms(tmp_path):
+    file = tmp_path / "yolov5n-hand.yaml"
+    file.write_text(HAND)
+    y = ultralytics.YOLO(file)
+    found = [m for m in y.model.modules() if isinstance(m, yolo.Attend)]
+    assert [(m.slug, m.channels, m.start) for m in found] == [
+        ("cbam", 16, "plain"),
+        ("se", 32, "plain"),
+        ("eca", 32, "plain"),
+        ("se", 32, "identity"),
+    ]
+    assert found[1].mechanism.down.out_channels == 4
+    assert y.model.yaml["backbone"][1] == [-1, 1, "CBAM", []]  # from which it is rebuilt
+    assert [row[2] for row in yolo.remove(y.model.yaml)["backbone"]] == ["Conv", "Conv", "C3"]
+    plain = tasks.parse_model.__wrapped__
+    for name in ("CBAM", "SE", "eca", "C3+"):  # a parser that was not taught says so
+        rows = [[-1, 1, "Conv", [64, 3, 2]], [-1, 1, name, [64]]]
+        with pytest.raises(KeyError, match=re.escape(name)):
+            plain({"backbone": rows, "head": []}, 3, verbose=False)
+    importlib.reload(yolo.parse)
+    assert tasks.parse_model.__wrapped__ is plain
+    for old, new, words in [
+        ("SE, [128", "SE, [256", ["layer 3", "256", "32 arrive"]),
+        ("CBAM", "CBAN", ["layer 1", "'CBAN'", "'CBAM'"]),
+        ("[-1, 1, CBAM", "[[-1], 1, CBAM", ["layer 1", "[-1]"]),
+    ]:
+        file.write_text(HAND.replace(old, new))
+        with pytest.raises(ValueError, match="layer") as caught:
+            ultralytics.YOLO(file)
+        assert [word for word in words if word not in str(caught.value)] == []
+
+
+REOPEN = """
+import sys
+import torch
+from ultralytics import YOLO
+y = YOLO(sys.argv[1])
+again = type(y.model)(y.model.yaml, verbose=False)
+again.load_state_dict(y.model.float().state_dict())
+x = torch.rand(1, 3, 64, 64)
+assert torch.equal(y.model.eval()(x)[0], again.eval()(x)[0])
+print("OPENED", sum(type(m).__name__ == "Attend" for m in again.modules()))
+"""
+
+
+def test_a_checkpoint_opens_and_rebuilds_in_a_fresh_interpreter(tmp_path):
+    rows = yolo.insert("yolov5n.yaml", "se", [*INSIDE, "neck"])
+    rows["backbone"].insert(1, [-1, 1, "CBAM", []])
+    for row in rows["head"]:
+        row[0] = [j + (j > 0) for j in row[0]] if isinstance(row[0], list) else row[0] + (row[0] > 0)
+    yolo.build(rows).save(tmp_path / "x.pt")
+    run = [sys.executable, "-c", REOPEN, str(tmp_path / "x.pt")]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert "OPENED 19" in done.stdout, done.stderr  # 15 inside, 3 of the neck, 1 by name
+
+
+def test_rt_detr_is_built_by_its_own_class():
+    y = yolo.build("rtdetr-l.yaml", "se")
+    assert type(y) is ultralytics.RTDETR
+    assert isinstance(y.model, tasks.RTDETRDetectionModel)
+    assert y.ckpt
 
 
 def test_the_mechanism_itself_follows_the_seed():
@@ -165,7 +316,10 @@ def test_controls_stand_at_a_mechanisms_place(control):
     [
         ({"at": 9}, ["at ", "no attention"]),
         ({"reduction": 8}, ["reduction", "no attention"]),
-        ({"model": "rtdetr-l.yaml", "attention": "se"}, ["rtdetr-l.yaml", "RTDETRDecoder"]),
+        ({"model": "yolov8n-world.yaml", "attention": "se"}, ["yolov8n-world.yaml", "WorldDetect"]),
+        ({"model": "yoloe-11-seg.yaml"}, ["yoloe-11-seg.yaml", "YOLOESegment", "texts"]),
+        ({"model": {"anchors": [], "backbone": [[-1, 1, "Conv", [8]]], "head": [[[0], 1, "Detect", []]]}}, ["anchors"]),
+        ({"attention": "se", "at": "replace:C3.m.cv2", "start": "identity"}, ["identity", "replace"]),
         ({"attention": "se", "nc": 0}, ["nc", "0"]),
         ({"attention": "se", "nc": True}, ["nc", "True"]),
         ({"attention": "se", "reduction": -1}, ["reduction", "-1"]),

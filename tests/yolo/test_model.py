@@ -4,15 +4,50 @@
 
 import copy
 import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
 
+from ultralytics.utils import ROOT  # noqa: E402
+
 SE = [-1, 1, "nn.Attend", ["se", "ch", "f"]]
 V5N = yolo.load("yolov5n.yaml")
 KINDS = [0, 9, 23, "before:SPPF", "after:C3", "after:C3[1]", "neck", [3, "after:SPPF", "neck"]]
+INSIDE = ["inside:C3", "inside:C3[1]", "inside:SPPF", "inside:C3.m", "inside:C3[0].m"]
+REPLACE = ["replace:C3.m.cv2", "replace:C3[1].m.cv1", "replace:C3.cv3"]
+# In the classic dialect, written for this test: no scales, anchors, and numbers that count backwards.
+CLASSIC = """\
+nc: 4
+depth_multiple: 0.33
+width_multiple: 0.5
+anchors:
+  - [8,9, 14,22, 30,18]
+  - [40,36, 52,90, 110,70]
+
+backbone:
+  [[-1, 1, Conv, [32, 3, 2]],  # 0
+   [-1, 1, Conv, [64, 3, 2]],
+   [-2, 1, Conv, [64, 3, 2]],
+   [[-1, -2], 1, Concat, [1]],
+   [-1, 3, C3, [128]],  # 4
+   [-1, 1, Conv, [256, 3, 2]],
+   [-1, 1, SPPF, [256, 5]],
+  ]
+
+head:
+  [[-1, 1, nn.Upsample, [None, 2, 'nearest']],
+   [[-1, 4], 1, Concat, [1]],
+   [-1, 1, C3, [128, False]],
+   [[9, 6], 1, Detect, [nc, anchors]],
+  ]
+"""
 
 
 def rows(model):
@@ -39,7 +74,14 @@ def test_the_articles_example():
 
 
 def test_remove_is_the_inverse_at_every_place():
-    for at in [*yolo.places(V5N), *KINDS]:
+    for at in [
+        *range(0, 24, 5),
+        *yolo.places(V5N)[24::9],
+        *KINDS,
+        *INSIDE,
+        *REPLACE,
+        [*INSIDE[1:3], "replace:C3.m.cv2", 9],
+    ]:
         after = yolo.insert(V5N, "se", at)
         assert after != V5N
         assert yolo.remove(after) == V5N, at
@@ -49,6 +91,7 @@ def test_remove_is_the_inverse_of_several_insertions():
     after = yolo.insert(yolo.insert(V5N, "se", 9), "mask-8", "neck", start="identity")
     after = yolo.insert(after, "se", [9, 10, "after:C3"])
     assert sum(row[2] == "nn.Attend" for row in rows(after)) == 1 + 3 + 2 + 4
+    after = yolo.insert(yolo.insert(after, "eca", "inside:C3"), "se", ["replace:C3[2].m.cv2", "inside:C3.m"])
     assert yolo.remove(after) == V5N
     assert yolo.remove(V5N) == V5N
 
@@ -89,6 +132,122 @@ def test_a_place_behind_the_backbone_belongs_to_the_backbone():
     for at in (10, "after:SPPF"):
         after = yolo.insert(V5N, "se", at)
         assert (len(after["backbone"]), len(after["head"])) == (11, 15)
+
+
+def test_what_is_inside_stands_in_the_blocks_own_row():
+    after = yolo.insert(V5N, "se", ["inside:C3[1]", "inside:C3.m"], start="identity", reduction=8)
+    se = ["se", "identity", {"reduction": 8}]
+    assert [len(after[part]) for part in ("backbone", "head")] == [10, 15]
+    assert after["backbone"][2] == [-1, 3, "C3+", [128, {"inside.m": se}]]
+    assert after["backbone"][4] == [-1, 6, "C3+", [256, {"inside": se, "inside.m": se}]]
+    assert after["head"] == V5N["head"]
+    # The places are those of the block still, and a second mechanism finds its own.
+    assert [row[2] for row in yolo.insert(after, "se", "after:C3[1]")["backbone"]].count("C3+") == 4
+    again = yolo.insert(after, "se", "replace:C3[1].m.cv2")
+    assert again["backbone"][4][3][1] == {"inside": se, "inside.m": se, "replace.m.cv2": ["se"]}
+
+
+def test_every_model_that_ultralytics_ships_is_supported_or_refused_by_name():
+    supported = 0
+    for path in sorted((ROOT / "cfg" / "models").rglob("*.yaml")):
+        scale = "n" if re.search(r"^  n: ", path.read_text("utf-8"), re.MULTILINE) else ""
+        name = re.sub(r"^(yolov?\d+)", rf"\g<1>{scale}", path.name)
+        if re.search("-cls|-sem|-depth|-world|yoloe", name):
+            with pytest.raises(ValueError, match=rf"{re.escape(name)} ends in \w+, which is not"):
+                yolo.load(name)
+        else:
+            supported += bool(yolo.load(name))
+    assert supported >= 49
+
+
+def test_the_classic_dialect_stays_itself(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(CLASSIC)
+    before = yolo.load(file)
+    assert yolo.places(before)[:7] == [0, 1, 3, 4, 5, 6, 7]  # not before layer 2, which reads layer 0
+    after = yolo.insert(before, "se", 5)
+    assert after["backbone"][5] == [-1, 1, "SE", ["ch[f]"]]
+    assert [row[0] for row in rows(after)] == [-1, -1, -2, [-1, -2], -1, -1, -1, -1, -1, [-1, 4], -1, [10, 7]]
+    assert yolo.insert(before, "se", 2 - 1)["backbone"][3][0] == -3  # it reads layer 0 still
+    literal = yolo.insert(before, "se", "before:SPPF", channels=256)
+    assert literal["backbone"][6] == [-1, 1, "SE", [256]]
+    own = yolo.insert(before, "se", "neck", start="identity", reduction=4)
+    assert own["head"][3] == [9, 1, "nn.Attend", ["se", "ch", "f", "identity", {"reduction": 4}]]
+    for changed in (after, literal, own):
+        assert yolo.remove(changed) == before
+        file.write_text(yolo.dump(changed))
+        assert yolo.load(file) == changed
+    assert changed["anchors"] == [[8, 9, 14, 22, 30, 18], [40, 36, 52, 90, 110, 70]]
+    with pytest.raises(ValueError, match="'inside:C3'"):
+        yolo.insert(before, "se", "inside:C3")
+    with pytest.raises(ValueError, match="reduction must be at least 1"):
+        yolo.insert(before, "se", 5, reduction=0)
+
+
+# A checkout's own parser and network, with our one line in its models/yolo.py.
+BUILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+import models.yolo as theirs
+import attn, attn.yolo
+theirs.SE = attn.SE
+for file in sys.argv[2:]:
+    torch.manual_seed(0)
+    network = theirs.Model(file, ch=3, nc=2).eval()
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 128, 128))
+    found = [m for m in network.model if isinstance(m, (attn.SE, attn.yolo.Attend))]
+    print("WIDTH", *[getattr(m, "mechanism", m).down.in_channels for m in found])
+"""
+
+
+def checkout(name, *files):
+    root = os.environ.get(name)
+    if not root:
+        pytest.skip(f"{name} names no checkout of the repository")
+    return [Path(root, file) for file in files]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "at", "width"),
+    [
+        ("ATTN_YOLOV5", "models/yolov5s.yaml", 9, 512),
+        ("ATTN_YOLOV5", "models/hub/yolov5n6.yaml", "before:SPPF", 256),
+        ("ATTN_YOLOV7", "cfg/training/yolov7-tiny.yaml", 28, 1024),
+    ],
+)
+def test_a_checkout_builds_what_insert_writes(tmp_path, name, file, at, width):
+    root, file = checkout(name, "", file)
+    stock, written = yolo.load(file), []
+    for i, start in enumerate(["plain", "identity"]):
+        changed = yolo.insert(stock, "se", at, start=start)
+        assert yolo.remove(changed) == stock
+        written.append(tmp_path / f"{i}.yaml")
+        written[i].write_text(yolo.dump(changed))
+    run = [sys.executable, "-c", BUILD, str(root), *map(str, written)]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    if missing := re.search(r"^ModuleNotFoundError: (.*)", done.stderr, re.MULTILINE):
+        pytest.skip(f"the repository needs more than is installed: {missing[1]}")
+    assert [line for line in done.stdout.splitlines() if line.startswith("WIDTH")] == [f"WIDTH {width}"] * 2, (
+        done.stderr
+    )
+
+
+def test_the_articles_file_from_the_stock_file():
+    (file,) = checkout("ATTN_YOLOV5", "models/yolov5s.yaml")
+    stock = yolo.load(file)
+    after = yolo.insert(stock, "se", 9, channels=1024)
+    changed = [line for line in yolo.diff(stock, after).splitlines() if line[0] in "+-"][2:]
+    assert changed == [
+        "+  - [-1, 1, SE, [1024]]",
+        "-  - [[-1, 14], 1, Concat, [1]]",
+        "+  - [[-1, 15], 1, Concat, [1]]",
+        "-  - [[-1, 10], 1, Concat, [1]]",
+        "+  - [[-1, 11], 1, Concat, [1]]",
+        "-  - [[17, 20, 23], 1, Detect, [nc, anchors]]",
+        "+  - [[18, 21, 24], 1, Detect, [nc, anchors]]",
+    ]
 
 
 def test_the_places_of_a_list_count_in_the_given_model_in_any_order():
@@ -146,7 +305,14 @@ def test_the_dump_counts_the_layers():
 
 def test_what_was_put_in_is_told():
     assert yolo.describe(yolo.insert(V5N, "se", "after:C3[1]")) == [
-        "layer 5: se, reads 4 (C3), read by 6 (Conv) and 17 (Concat)"
+        "layer 5: se, reads 4 (C3), read by 6 (Conv) and 17 (Concat), start plain"
+    ]
+    inside = yolo.insert(V5N, "se", ["inside:C3[1]", "inside:SPPF", "inside:C3[0].m"], start="identity")
+    assert yolo.describe(yolo.insert(inside, "eca", "replace:C3[1].m.cv2")) == [
+        "layer 2 (C3): se on each branch of its m, start identity",
+        "layer 4 (C3): se on its output, start identity",
+        "layer 4 (C3): eca instead of its m.cv2, start plain",
+        "layer 9 (SPPF): se on its output, start identity",
     ]
 
 
@@ -167,7 +333,22 @@ def test_what_was_put_in_is_told():
         (("yolov5n.yaml", "se", "after:C2f"), ["'after:C2f'", "'after:C3'", "neck"]),
         (("yolov5n.yaml", "se", "after:C3[4]"), ["'after:C3[4]'", "after:C3[0] to [3]"]),
         (("yolov5n.yaml", "se", "after:Concat"), ["'after:Concat'", "after:C3"]),
-        (("yolov5n.yaml", "se", "inside:C3"), ["'inside:C3'", "after:C3"]),
+        (("yolov5n.yaml", "se", "inside:C2f"), ["'inside:C2f'", "'inside:C3'", "inside:C3[0] to [3]"]),
+        (("yolov5n.yaml", "se", "inside:C3[4]"), ["'inside:C3[4]'", "inside:C3[0] to [3]"]),
+        (("yolov5n.yaml", "se", "inside:C3.cv1"), ["'inside:C3.cv1'", "inside:C3.m"]),
+        (("yolov5n.yaml", "se", "inside:SPPF.m"), ["'inside:SPPF.m'", "inside:SPPF"]),
+        (("yolov5n.yaml", "se", "replace:C3.cv2"), ["'replace:C3.cv2'", "channels"]),
+        (("yolov5n.yaml", "se", "replace:Conv[3]"), ["'replace:Conv[3]'", "channels"]),
+        (("yolov5n.yaml", "se", "replace:C3.m.cv2", "identity"), ["identity", "at replace", "'plain'"]),
+        (("yolov5n.yaml", "se", ["inside:C3", "inside:C3[1]"]), ["'inside:C3[1]'", "already"]),
+        ((yolo.insert(V5N, "se", "inside:C3"), "se", "inside:C3[1]"), ["'inside:C3[1]'", "already"]),
+        (("yolov5n.yaml", "se", "inside:C3", "plain", 128), ["128", "rows"]),
+        (("yolov5n.yaml", "se", 9, "identity", 1024), ["1024", "start"]),
+        (("yolov5n.yaml", "mask-8", 9, "plain", 1024), ["1024", "mask-8"]),
+        (("yolov5n.yaml", "se", 9, "plain", 512), ["layer 9", "512", "256"]),
+        (("yolov5n.yaml", "se", 9, "plain", "wide"), ["'wide'"]),
+        (("rtdetr-resnet50.yaml", "se", "inside:ResNetLayer"), ["'inside:ResNetLayer'", "after:ResNetLayer"]),
+        (("yolov9e.yaml", "se", 12), ["yolov9e.yaml", "12", "CBLinear"]),
         (("yolov5n.yaml", "se", "nek"), ["'nek'", "'neck'"]),
         (("yolov5n.yaml", "se", [9, "before:SPPF"]), ["'before:SPPF'", "already"]),
         (("yolov5n.yaml", "se", ["after:C3", "after:C3[0]"]), ["'after:C3[0]'", "already"]),
@@ -180,7 +361,15 @@ def test_what_was_put_in_is_told():
         (({**V5N, "scale": "q"}, "se", 9), ["'q'", "n, s, m, l, x"]),
         (({**V5N, "head": [[3, 1, "Conv"]]}, "se", 9), ["[3, 1, 'Conv']", "[from, repeats, module, arguments]"]),
         (({**V5N, "head": [[44, 1, "Conv", [8]]]}, "se", 9), ["layer 10 (Conv)", "44"]),
-        (({**V5N, "head": [[-1, 1, "Konv", [8]]]}, "se", 9), ["Konv"]),
+        (({**V5N, "head": [[-1, 1, "Konv", [8]]]}, "se", 9), ["layer 11", "'Konv'", "'Conv'"]),
+        (({**V5N, "head": [[-1, 1, "nn.Konv", [8]]]}, "se", 9), ["layer 11", "'nn.Konv'"]),
+        (({**V5N, "head": [[-1, 1, "C3+", [8]]]}, "se", 9), ["C3+", "inside"]),
+        (
+            ({**V5N, "head": [[-1, 1, "C3+", [8, {"inside.x": ["se"]}]]]}, "se", 9),
+            ["layer 11", "'inside.x'", "inside.m"],
+        ),
+        (({**V5N, "head": [[[-1], 1, "CBAM", []]]}, "se", 9), ["layer 11", "[-1]"]),
+        (({**V5N, "head": [[-1, 1, "SE", [512, 16, True, 3]]]}, "se", 9), ["layer 11", "SE", "4"]),
     ],
 )
 def test_a_bad_call_is_refused_in_one_line(call, words):

@@ -1,13 +1,24 @@
 # SPDX-FileCopyrightText: 2026 the attn authors
 # SPDX-License-Identifier: AGPL-3.0-only
-"""Every source tensor carries its own number, and the test looks where each number arrived."""
+"""Every source tensor carries its own number, and the test looks where each number arrived.
+
+And what a network with new attention computes: what the old one did, whatever the mechanism, and however the old one
+was trained."""
+
+import json
 
 import pytest
 import torch
+from torch import nn
 
 yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
 
 from safetensors.torch import save_file  # noqa: E402
+
+from attn import card, names  # noqa: E402
+from attn.controls import CONTROLS  # noqa: E402
+
+LAYERS = [slug for slug in names() if card(slug).detector and card(slug).keeps_shape]
 
 
 def numbered():
@@ -127,3 +138,111 @@ def test_a_bad_target_or_way_is_refused(source):
         yolo.transfer(source, "yolov5n.yaml")
     with pytest.raises(ValueError, match=r"unknown by 'names'; did you mean 'name'\?"):
         yolo.transfer(source, source, by="names")
+
+
+# What the new network computes
+
+
+def shaken(*call, **options):
+    """A detector whose every number is as if trained: statistics, and the attention too."""
+    torch.manual_seed(0)
+    y = yolo.build("yolov5n.yaml", *call, **{"nc": 3, **options})
+    for layer in y.model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.1)
+    return y
+
+
+def output(y):
+    x = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return y.model.eval()(x)[0]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return shaken()
+
+
+@pytest.mark.parametrize("slug", [*LAYERS, *CONTROLS])
+def test_an_identity_start_equals_the_old_network_bit_for_bit(plain, slug):
+    """Every mechanism that keeps its shape; at every kind of place it is test_build that says so, of SE."""
+    y = yolo.build("yolov5n.yaml", slug, 9, weights=plain)
+    assert y.model.model[9].alpha == 0
+    assert torch.equal(output(y), output(plain))
+    y.model.model[9].alpha.data.fill_(0.5)
+    assert not torch.equal(output(y), output(plain))
+
+
+@pytest.fixture(scope="module")
+def attended():
+    return shaken("se", 9)
+
+
+def alphas(y):
+    return {layer.layer: layer.alpha for layer in yolo.read(y).inserted}
+
+
+@pytest.mark.parametrize("form", ["pt", "yolo"])
+def test_weights_of_the_same_model_keep_its_plain_start(attended, tmp_path, capsys, form):
+    if form == "pt":
+        attended.save(tmp_path / "best.pt")
+    y = yolo.build("yolov5n.yaml", "se", 9, weights=attended if form == "yolo" else tmp_path / "best.pt")
+    assert "start plain" in capsys.readouterr().out
+    assert alphas(y) == {"model.9": None}
+    if form == "yolo":
+        assert torch.equal(output(y), output(attended))
+
+
+def test_weights_of_the_same_model_keep_its_alpha():
+    source = shaken("se", 9, start="identity")
+    source.model.model[9].alpha.data.fill_(0.25)
+    y = yolo.build("yolov5n.yaml", "se", 9, weights=source)
+    assert alphas(y) == {"model.9": 0.25}
+    assert torch.equal(output(y), output(source))
+
+
+@pytest.mark.parametrize("form", ["yolo", "tensors"])
+def test_what_was_trained_plainly_is_not_muted_by_a_new_alpha(attended, capsys, form):
+    """Of two places one is new: an α for both, 0 at the new one, 1 at the one that was trained without."""
+    source = attended if form == "yolo" else attended.model.state_dict()
+    y = yolo.build("yolov5n.yaml", "se", [9, "after:C3[1]"], weights=source)
+    assert "α is 1 at model.10, as the source was trained without α" in capsys.readouterr().out
+    assert alphas(y) == {"model.5": 0, "model.10": 1}
+    torch.testing.assert_close(output(y), output(attended), rtol=1e-4, atol=1e-4)
+    x = torch.randn(1, 256, 4, 4)
+    torch.testing.assert_close(y.model.model[10](x), attended.model.model[9](x))
+
+
+def test_a_mechanism_without_tensors_is_not_muted_either():
+    y = yolo.build("yolov5n.yaml", "mask-8", 9, weights=shaken("mask-8", 9), start="identity")
+    assert alphas(y) == {"model.9": 1}
+
+
+@pytest.mark.parametrize(("slug", "options"), [("eca", {}), ("se", {"reduction": 8})])
+def test_another_mechanism_starts_at_zero(attended, slug, options):
+    y = yolo.build("yolov5n.yaml", slug, 9, weights=attended, **options)
+    assert alphas(y) == {"model.9": 0}
+
+
+# What was put in, read back
+
+
+def test_what_was_put_in_is_read_back_from_every_form(tmp_path):
+    y = shaken("se", ["after:C3[1]", 9], start="identity")
+    y.model.model[5].alpha.data.fill_(0.5)
+    y.save(tmp_path / "best.pt")
+    state = {name: tensor.contiguous() for name, tensor in y.model.state_dict().items()}
+    save_file(state, tmp_path / "best.safetensors", {"names": json.dumps(["a", "b", "c"])})
+    for form in (y, y.model, tmp_path / "best.pt"):
+        assert yolo.read(form).inserted == (yolo.Inserted("model.5", "se", 0.5), yolo.Inserted("model.10", "se", 0.0))
+    for form in (state, tmp_path / "best.safetensors"):
+        assert yolo.read(form).inserted == (yolo.Inserted("model.5", None, 0.5), yolo.Inserted("model.10", None, 0.0))
+    assert yolo.read(shaken()).inserted == ()
+    found = yolo.read(tmp_path / "best.safetensors")
+    assert (found.classes, found.names) == (3, {0: "a", 1: "b", 2: "c"})
+    assert str(yolo.Inserted("model.5", "se", 0.5)) == "model.5: se, identity start, α now 0.5"
+    assert str(yolo.Inserted("model.5", "se", None)) == "model.5: se, plain start"
