@@ -215,7 +215,7 @@ def test_grid_refuses(rows, says):
 
 @pytest.mark.parametrize("slug", attn.names())
 def test_card(slug, tmp_path, monkeypatch):
-    monkeypatch.setattr("attn.experiment.read", lambda slug: [])
+    monkeypatch.setattr("attn.experiment.read", lambda slug, **where: [])
     rows = {row[""]: row[attn.card(slug).name] for row in viz.card(slug)}
     assert rows["measured here"] == "no run of record yet"
     assert rows["family"] == attn.card(slug).family
