@@ -300,9 +300,10 @@ def test_openvino_computes_the_same(life, tmp_path):
 
 
 @pytest.mark.proof
-def test_the_file_for_the_workers_of_several_gpus_runs_by_itself(life, data, tmp_path):
+@pytest.mark.parametrize("at", [9, "inside:C3[1]"])
+def test_the_file_for_the_workers_of_several_gpus_runs_by_itself(at, data, tmp_path):
     """As ultralytics writes it for each worker; here one, on the processor, from a folder that is not ours."""
-    y = built()
+    y = yolo.build("yolov5n.yaml", "cbam", at, weights=BASE)
     trainer = DetectionTrainer(
         overrides={**y.overrides, **QUICK, "data": data, "epochs": 1, "project": str(tmp_path), "val": False}
     )
@@ -351,3 +352,41 @@ def test_two_processes_take_the_same_step(life, tmp_path):
     (before,) = yolo.read(life.best).inserted
     assert math.isfinite(after := float(lines[0].split()[-1]))
     assert after != before.alpha
+
+
+# Inside a block, and instead of a convolution
+
+
+@pytest.mark.proof
+@EXPORT
+def test_the_life_of_attention_within_blocks(data, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    y = yolo.build("yolov5n.yaml", "cbam", ["inside:C3[1]", "replace:C3[1].m.cv2"], weights=BASE)
+    inside = [m for m in y.model.modules() if isinstance(m, yolo.Attend) and m.alpha is not None]
+    replaced = [m for m in y.model.modules() if isinstance(m, yolo.Attend) and m.alpha is None]
+    assert (len(inside), len(replaced)) == (1, 2)  # this C3 has two bottlenecks
+    inside[0].alpha.data.fill_(0.5)
+    y.train(data=data, epochs=1, project=str(tmp_path), name="one", **QUICK)
+    best = tmp_path / "one/weights/best.pt"
+    found = sorted((m.attention, m.alpha is None) for m in yolo.read(best).inserted)
+    assert found == [("cbam", False), ("cbam", True), ("cbam", True)]
+
+    here = YOLO(best)
+    code = f"""
+import torch
+from ultralytics import YOLO
+x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+with torch.no_grad():
+    torch.save(YOLO({str(best)!r}).model.eval()(x)[0], "there.pt")
+"""
+    status, _, err = python(code, tmp_path)
+    assert status == 0, err[-2000:]
+    assert torch.equal(torch.load(tmp_path / "there.pt"), output(here))
+
+    file = exported(types.SimpleNamespace(best=best), tmp_path, format="onnx", dynamic=True, simplify=False)
+    session = runtime.InferenceSession(str(file))
+    for size in [(64, 64), (96, 128)]:
+        x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            assert close(session.run(None, {"images": x.numpy()})[0], here.model.eval()(x)[0].numpy())
