@@ -470,12 +470,12 @@ def base(
 
     Writes three checkpoints into ``data/weights``, half-precision safetensors each with a card (JSON) beside it:
     ``final``; ``early``, the epoch whose mAP50 is nearest to half the final one's; ``late``, three epochs after it.
-    With ``images`` it writes one card alone, ``final-<images>``, which says what fewer pictures cost.
+    With ``images`` it writes one card alone, ``final-<images>-<epochs>``, which says what fewer pictures cost.
     The averaged weights of every epoch stay under ``_build/base``; each is settled before it is measured.
 
     Args:
         data: a set. number: which of the base detectors, and its seed.
-        epochs: by default 50 for digits, else 80; with ``images`` as many as take the same steps.
+        epochs: by default 50 for digits, else 80.
         images: trains on the first so many pictures. log: takes one line an epoch.
 
     Returns:
@@ -485,24 +485,21 @@ def base(
 
     yaml = datasets.yaml(data, train=images, progress=False)
     names = YAML.load(yaml)["names"]
-    usual = 50 if data == "digits" else 80
-    if images and not epochs:
-        there = sum(1 for _ in (datasets.make(data) / "images" / "train").iterdir())
-        usual = round(usual * math.ceil(there / 16) / math.ceil(images / 16))
+    epochs, given = epochs or (50 if data == "digits" else 80), f" --epochs {epochs}" * bool(epochs)
     recipe = {
-        **{"seed": number, "epochs": epochs or usual, "imgsz": experiment.SIZES[data], "batch": 16},
+        **{"seed": number, "epochs": epochs, "imgsz": experiment.SIZES[data], "batch": 16},
         **{"optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 3.0, "mosaic": 1.0, "close_mosaic": 10},
         "fliplr": experiment.FLIPS.get(data, 0.5),
     }
-    folder = (
-        datasets.home() / "_build" / "base" / f"{data}-{Path(model).stem}-base{number}{f'-{images}' * bool(images)}"
-    )
+    name = f"{data}-{Path(model).stem}-base{number}" + f"-{images}-{epochs}" * bool(images)
+    folder = datasets.home() / "_build" / "base" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     facts = {
         **{"model": model, "data": data, "data_hash": datasets.digest(data), "names": list(names.values())},
         "command": f"python -m attn.yolo.fit base --data {data} --model {model} --base {number}"
-        + f" --images {images}" * bool(images),
+        + f" --images {images}" * bool(images)
+        + given,
         **recipe,
         **{"threads": threads, "versions": experiment.versions(), "device": experiment.processor(device)},
         "date": datetime.now(UTC).date().isoformat(),
@@ -556,7 +553,9 @@ def survey(trainer: Fit, folder: Path, facts: dict[str, Any], images: int | None
         log(f"{folder.name} epoch {epoch}: " + ", ".join(f"{k} {rows[-1][k]:.4f}" for k in ("mAP50", "mAP50-95")))
     half = rows[-1]["mAP50"] / 2
     early = min(rows, key=lambda row: abs(row["mAP50"] - half))["epoch"]
-    kinds = {f"final-{images}": last} if images else {"early": early, "late": min(early + 3, last), "final": last}
+    kinds = (
+        {f"final-{images}-{last}": last} if images else {"early": early, "late": min(early + 3, last), "final": last}
+    )
     cards = {}
     for kind, epoch in kinds.items():
         file = experiment.weights_file(kind, facts["data"], facts["model"], facts["seed"])

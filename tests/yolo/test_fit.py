@@ -251,8 +251,8 @@ def test_base(little):
 def test_base_on_fewer_pictures_is_a_card_alone(little):
     (card,) = fitting.base("digits", epochs=6, images=16, log=lambda line: None).values()
     (file,) = little.iterdir()
-    assert file.name == "digits-yolov5n-base0-final-16.json"
+    assert file.name == "digits-yolov5n-base0-final-16-6.json"
     assert json.loads(file.read_text()) == card
     assert card["file"] is None
-    assert card["command"].endswith("--base 0 --images 16")
+    assert card["command"].endswith("--base 0 --images 16 --epochs 6")
     assert [row["epoch"] for row in card["curve"]] == [2, 3, 4, 5, 6]
