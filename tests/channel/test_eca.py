@@ -96,9 +96,9 @@ def test_what_the_wrong_versions_show():
 
 
 def test_the_levels_are_those_of_the_histogram():
-    x, target = tasks.levels(16)
-    again, _ = tasks.levels(16)
-    elsewhere, _ = tasks.levels(16, held_out=True)
+    x, target = tasks.eca.levels(16)
+    again, _ = tasks.eca.levels(16)
+    elsewhere, _ = tasks.eca.levels(16, held_out=True)
     assert torch.equal(x, again)
     assert not torch.equal(x, elsewhere)
     assert torch.equal(x.mean(1), torch.ones(16, 16, 16))  # every pixel has one level
@@ -111,8 +111,8 @@ def test_the_levels_are_those_of_the_histogram():
 
 def test_neighbours_solve_what_a_single_channel_cannot():
     torch.manual_seed(0)
-    x, target = tasks.levels(256)
-    new, new_target = tasks.levels(128, seed=1, held_out=True)
+    x, target = tasks.eca.levels(256)
+    new, new_target = tasks.eca.levels(128, seed=1, held_out=True)
     errors = {
         k: tasks.error(tasks.learn(attn.create("eca", 32, kernel_size=k), x, target, steps=150), new, new_target)
         for k in (1, 3)

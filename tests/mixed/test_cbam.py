@@ -142,8 +142,8 @@ def test_refused(options, message):
 
 
 def test_the_marks_say_which_signal_is_wanted_and_where():
-    x, target, red = tasks.marks(32, seed=3)
-    assert x.shape == (32, len(tasks.MARK_CHANNELS), 16, 16)
+    x, target, red = tasks.cbam.marks(32, seed=3)
+    assert x.shape == (32, len(tasks.cbam.MARK_CHANNELS), 16, 16)
     assert 0 < red.sum() < 32
     for image, wanted, is_red in zip(x, target, red, strict=True):
         assert image[2].sum() == (64 if is_red else 0)
@@ -154,15 +154,15 @@ def test_the_marks_say_which_signal_is_wanted_and_where():
         signal = 0 if is_red else 1
         assert torch.equal(wanted[signal], image[signal] * near)
         assert not wanted[1 - signal].any()
-    assert torch.equal(x, tasks.marks(32, seed=3)[0])
-    assert not torch.equal(x, tasks.marks(32, seed=4)[0])
+    assert torch.equal(x, tasks.cbam.marks(32, seed=3)[0])
+    assert not torch.equal(x, tasks.cbam.marks(32, seed=4)[0])
 
 
 def test_cbam_solves_what_one_gate_cannot():
     readout = nn.Conv2d(5, 2, 1, bias=False).requires_grad_(False)
     nn.init.dirac_(readout.weight)
-    x, target, _ = tasks.marks(256)
-    new, new_target, _ = tasks.marks(64, seed=1)
+    x, target, _ = tasks.cbam.marks(256)
+    new, new_target, _ = tasks.cbam.marks(64, seed=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         both, which = (nn.Sequential(attn.create(slug, 5, reduction=1), readout) for slug in ("cbam", "se"))
