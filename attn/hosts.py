@@ -4,7 +4,8 @@
 
 A card names its hosts (``attn.registry.Host``): a trunk of this file, a place in it, and the exact number of
 parameters. A trunk is a function of two arguments, ``place`` and ``make``: ``make(channels)`` gives the module that
-stands at the place, for every block that has one.
+stands at the place, for every block that has one, and ``make(channels, stride=2)`` where it replaces a convolution that
+has that stride.
 """
 
 from collections.abc import Callable
@@ -13,30 +14,44 @@ from torch import Tensor, nn
 
 from .registry import Host, card, create, unknown
 
-__all__ = ["build", "resnet50"]
+__all__ = ["build", "resnet50", "resnext50"]
 
-Make = Callable[[int], nn.Module]
+Make = Callable[..., nn.Module]
 
 
-def _conv(entering: int, leaving: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    conv = nn.Conv2d(entering, leaving, kernel_size, stride, kernel_size // 2, bias=False)
+def _conv(entering: int, leaving: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(entering, leaving, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv
+
+
+# Where a module can stand in a residual network of bottlenecks.
+PLACES = {
+    "reduced": "in each unit, behind the first 1×1 convolution with its BN and ReLU",
+    "conv": "in the units of the stages c3 to c5, instead of the 3×3 convolution",
+    "unit": "in each unit, instead of the 3×3 convolution with its BN and ReLU",
+    "residual": "in each unit, at the end of the branch, behind the last BN and before the addition",
+    "stage": "behind each of the stages c2 to c4",
+}
 
 
 class _Bottleneck(nn.Module):
     """The residual unit of three convolutions (He et al., Figure 5 right); the 3×3 convolution has the stride."""
 
-    def __init__(self, entering: int, width: int, stride: int, make: dict[str, Make]):
+    def __init__(
+        self, entering: int, width: int, leaving: int, stride: int, groups: int, place: str | None, make: Make | None
+    ):
         super().__init__()
-        leaving = 4 * width
+        strided = {"stride": stride} if stride > 1 else {}
+        conv = make(width, **strided) if place == "conv" else _conv(width, width, 3, stride, groups)
+        unit = (conv, nn.BatchNorm2d(width), nn.ReLU())
         self.branch = nn.Sequential(
             *(_conv(entering, width, 1), nn.BatchNorm2d(width), nn.ReLU()),
-            *(_conv(width, width, 3, stride), nn.BatchNorm2d(width), nn.ReLU()),
+            *([make(width)] if place == "reduced" else []),
+            *([make(width, **strided)] if place == "unit" else unit),
             *(_conv(width, leaving, 1), nn.BatchNorm2d(leaving)),
+            *([make(leaving)] if place == "residual" else []),
         )
-        if "residual" in make:
-            self.branch.append(make["residual"](leaving))
         self.shortcut = nn.Identity()
         if entering != leaving:
             self.shortcut = nn.Sequential(_conv(entering, leaving, 1, stride), nn.BatchNorm2d(leaving))
@@ -46,6 +61,23 @@ class _Bottleneck(nn.Module):
         return self.relu(self.branch(x) + self.shortcut(x))
 
 
+def _residual(groups: int, width: int, place: str | None, make: Make | None) -> nn.Sequential:
+    """A network of 3, 4, 6 and 3 bottlenecks for 1000 classes; the first are ``width`` channels wide inside."""
+    units, entering = [], 64
+    for stage, depth in enumerate((3, 4, 6, 3)):
+        inside, leaving = width * 2**stage, 256 * 2**stage
+        for i in range(depth):
+            here = None if place == "stage" or (place == "conv" and stage == 0) else place
+            stride = 2 if stage and not i else 1
+            units.append(_Bottleneck(entering, inside, leaving, stride, groups, here, make))
+            entering = leaving
+        if place == "stage" and stage < 3:
+            units.append(make(leaving))
+    stem = (_conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, 1000))
+    return nn.Sequential(*stem, *units, *head)
+
+
 def resnet50(place: str | None = None, make: Make | None = None) -> nn.Sequential:
     """ResNet-50 for 1000 classes: 25,557,032 parameters without attention.
 
@@ -53,7 +85,7 @@ def resnet50(place: str | None = None, make: Make | None = None) -> nn.Sequentia
     arXiv:1512.03385, Table 1.
 
     Args:
-        place: ``"residual"``: at the end of each unit's branch, after the last BN and before the addition.
+        place: one of ``PLACES``.
         make: gives the module for a number of channels.
 
     Shapes:
@@ -62,20 +94,23 @@ def resnet50(place: str | None = None, make: Make | None = None) -> nn.Sequentia
     Differs: the stride of 2 stands in the 3×3 convolution of a unit, where the paper has it in the 1×1 before. That
     layout, often called v1.5, has the same parameters and is the one that is trained today.
     """
-    at = {} if place is None else {place: make}
-    units, entering = [], 64
-    for stage, depth in enumerate((3, 4, 6, 3)):
-        for i in range(depth):
-            width = 64 * 2**stage
-            units.append(_Bottleneck(entering, width, 2 if stage and not i else 1, at))
-            entering = 4 * width
-    stem = (_conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
-    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, 1000))
-    return nn.Sequential(*stem, *units, *head)
+    return _residual(1, 64, place, make)
+
+
+def resnext50(place: str | None = None, make: Make | None = None) -> nn.Sequential:
+    """ResNeXt-50 (32×4d) for 1000 classes: 25,028,904 parameters without attention.
+
+    Saining Xie, Ross Girshick, Piotr Dollár, Zhuowen Tu, Kaiming He: Aggregated Residual Transformations for Deep
+    Neural Networks, 2017, arXiv:1611.05431, Table 1.
+
+    Args, Shapes:
+        As in :func:`resnet50`.
+    """
+    return _residual(32, 128, place, make)
 
 
 # Every trunk, with the places it has.
-TRUNKS = {"resnet50": (resnet50, ("residual",))}
+TRUNKS = {"resnet50": (resnet50, tuple(PLACES)), "resnext50": (resnext50, tuple(PLACES))}
 
 
 def build(slug: str, host: Host | None = None, **options) -> nn.Module:
@@ -102,7 +137,8 @@ def build(slug: str, host: Host | None = None, **options) -> nn.Module:
         raise ValueError(unknown(f"place in {host.trunk}", host.place, places))
     given = {**host.options, **options}
 
-    def make(channels: int) -> nn.Module:
-        return create(slug, channels, **{k: v[channels] if isinstance(v, dict) else v for k, v in given.items()})
+    def make(channels: int, **where) -> nn.Module:
+        options = {k: v[channels] if isinstance(v, dict) else v for k, v in given.items()}
+        return create(slug, channels, **options, **where)
 
     return trunk(host.place, make)

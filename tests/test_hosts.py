@@ -41,9 +41,10 @@ def test_se_resnet50():
     assert [u.branch[-1].up.out_channels for u in units] == [256] * 3 + [512] * 4 + [1024] * 6 + [2048] * 3
 
 
-def test_the_trunk_is_torchvisions_resnet50():
+@pytest.mark.parametrize(("name", "theirs"), [("resnet50", "resnet50"), ("resnext50", "resnext50_32x4d")])
+def test_the_trunk_is_torchvisions(name, theirs):
     torchvision = pytest.importorskip("torchvision")
-    theirs, ours = torchvision.models.resnet50().eval(), hosts.resnet50().eval()
+    theirs, ours = getattr(torchvision.models, theirs)().eval(), getattr(hosts, name)().eval()
     given, taken = theirs.state_dict(), ours.state_dict()
     assert [v.shape for v in given.values()] == [v.shape for v in taken.values()]
     generator = torch.Generator().manual_seed(0)
@@ -56,6 +57,30 @@ def test_the_trunk_is_torchvisions_resnet50():
         torch.testing.assert_close(ours(x), theirs(x))
 
 
+@pytest.mark.usefixtures("meta")
+def test_every_place_of_a_residual_network():
+    """How wide and how strided the module is, unit by unit."""
+
+    def made(place):
+        asked = []
+
+        def make(channels, stride=1):
+            asked.append((channels, stride))
+            return nn.Conv2d(channels, channels, 1, stride)
+
+        network = hosts.resnet50(place, make)
+        assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 1000)
+        return asked
+
+    widths = [64] * 3 + [128] * 4 + [256] * 6 + [512] * 3
+    strides = [1] * 3 + [2, 1, 1, 1] + [2, 1, 1, 1, 1, 1] + [2, 1, 1]
+    assert made("reduced") == [(w, 1) for w in widths]
+    assert made("unit") == list(zip(widths, strides, strict=True))
+    assert made("conv") == list(zip(widths, strides, strict=True))[3:]
+    assert made("residual") == [(4 * w, 1) for w in widths]
+    assert made("stage") == [(256, 1), (512, 1), (1024, 1)]
+
+
 def test_forward_at_the_papers_size():
     with torch.no_grad():
         y = hosts.build("se").eval()(torch.zeros(1, 3, 224, 224))
@@ -66,7 +91,7 @@ def test_forward_at_the_papers_size():
 @pytest.mark.usefixtures("meta")
 def test_refused():
     host = attn.card("se").hosts[0]
-    with pytest.raises(ValueError, match=r"unknown trunk 'resnet5'; did you mean 'resnet50'\?"):
+    with pytest.raises(ValueError, match=r"unknown trunk 'resnet5'; did you mean 'resnet50'"):
         hosts.build("se", replace(host, trunk="resnet5"))
     with pytest.raises(ValueError, match=r"unknown place in resnet50 'residuals'; did you mean 'residual'\?"):
         hosts.build("se", replace(host, place="residuals"))
