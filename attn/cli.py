@@ -26,7 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .controls import CONTROLS
+from .fresh import CONTROLS
 from .registry import FAMILIES, Card, Map, card, names, unknown
 
 
@@ -237,7 +237,7 @@ def _facts(c: Card) -> Iterable[tuple[str, str]]:
     if c.code:
         yield "authors' code", f"{c.code} (licence: {c.code_licence})"
     yield "input", "\n".join(c.shape_in)
-    yield "result", c.shape_out
+    yield "result", c.given
     yield "attention", "\n".join(f"{name}: {described(m)}" if name else described(m) for name, m in maps.items())
     if c.options:
         yield "options", given(c.options)

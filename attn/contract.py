@@ -168,13 +168,14 @@ def batch(s: Subject) -> float:
 
 @promise
 def single(s: Subject) -> float:
-    """A batch of one trains, and leaves finite statistics, down to a 1×1 map and on zeros."""
+    """A batch of one trains, and leaves finite gradients and statistics, down to a 1×1 map and on zeros."""
     for size in ((20, 20), (1, 1)):
         for inputs in (s.inputs(size=size, batch=1), tuple(torch.zeros_like(t) for t in s.inputs(size=size, batch=1))):
             module = s.module(train=True)
-            y = module(*inputs)
+            y = module(*(t.requires_grad_() for t in inputs))  # it may have no parameters
             finite(y, f"batch of one, {size[0]}×{size[1]}")
-            sum(t.float().square().sum() for t in tensors(y) if t.requires_grad).backward()
+            sum((t.float() + 1).square().sum() for t in tensors(y) if t.requires_grad).backward()
+            finite([p.grad for p in module.parameters() if p.grad is not None], "gradients of a batch of one")
             finite(dict(module.state_dict()), "state after a batch of one")
     return 0.0
 
@@ -184,14 +185,14 @@ def single(s: Subject) -> float:
 def channels_last(s: Subject) -> float:
     """The memory format of the input does not matter."""
     module, x = s.module(), s.inputs()
-    last = tuple(t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for t in x)
+    last = tuple(t.movedim(-3, -1).contiguous().movedim(-1, -3) if t.dim() > 3 else t for t in x)
     return close(module(*x), module(*last), ROUNDING, "channels_last")
 
 
 @promise
 def autocast(s: Subject) -> float:
     """bf16 autocast is finite at a large input, forward and backward, and near fp32 at an ordinary one."""
-    module, x = s.module(train=True), s.inputs()
+    module, x = s.module(train=True), tuple(t.requires_grad_() for t in s.inputs())
     with torch.autocast("cpu", torch.bfloat16):
         large = module(*(30 * t for t in x))
     finite(large, "bf16 autocast")
@@ -323,8 +324,9 @@ def onnx(s: Subject) -> float:
 
 def _program(s: Subject, module: nn.Module):
     x = s.inputs()
-    free = {2: torch.export.Dim("height", min=2, max=512), 3: torch.export.Dim("width", min=2, max=512)}
-    return torch.export.export(module, x, dynamic_shapes=tuple(free if t.dim() == 4 else {} for t in x))
+    height, width = (torch.export.Dim(name, min=2, max=512) for name in ("height", "width"))
+    free = tuple({t.dim() - 2: height, t.dim() - 1: width} if t.dim() > 3 else {} for t in x)
+    return torch.export.export(module, x, dynamic_shapes=free)
 
 
 # What only a card can promise.
@@ -412,14 +414,15 @@ def symmetry(s: Subject) -> float:
     module, x, gap = s.module(), s.inputs(size=(8, 8)), 0.0
     order = torch.randperm(64, generator=torch.Generator().manual_seed(4))
     moves = {
-        "shift": lambda t: t.roll((2, 3), (2, 3)),
-        "flip": lambda t: t.flip(3),
+        "shift": lambda t: t.roll((2, 3), (-2, -1)),
+        "flip": lambda t: t.flip(-1),
         "transpose": lambda t: t.mT,
-        "permute": lambda t: t.flatten(2)[..., order].unflatten(2, (8, 8)),
-        "channels": lambda t: t.roll(1, 1),
+        "permute": lambda t: t.flatten(-2)[..., order].unflatten(-1, (8, 8)),
+        "channels": lambda t: t.roll(1, -3),
     }
     for name in s.card.symmetries:
-        gap = max(gap, close(moves[name](module(*x)), module(*map(moves[name], x)), ROUNDING, f"symmetry {name}"))
+        moved = [moves[name](t) for t in tensors(module(*x))]
+        gap = max(gap, close(moved, module(*map(moves[name], x)), ROUNDING, f"symmetry {name}"))
     return gap
 
 

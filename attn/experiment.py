@@ -30,7 +30,8 @@ from typing import Any
 import torch
 
 from . import registry
-from .controls import CONTROLS, nearest
+from .controls import nearest
+from .fresh import CONTROLS, FRESH
 
 # Counts up when a change to the training code changes what the same plan gives.
 RECIPE = 2
@@ -49,6 +50,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "few": {"images": 64, "epochs": "*4"},  # the same number of steps over a quarter of the pictures
     "occluded": {"knobs": {"occlusion": 5}},  # digits only: half of each digit's box is hidden
     "large": {"size": "*2"},
+    "longer": {"epochs": "*4"},
     "own-rate": {"own_rate": 20.0},  # the new layer learns twenty times as fast as the rest
 }
 
@@ -59,6 +61,7 @@ FLIPS = {"digits": 0.0}
 BAND = 0.005  # mAP50-95: differences within it make no difference to anybody
 LEAGUE = 8  # from so many mechanisms on, they share what they say about the variance
 CONTROL_FOLDER = "none"
+TASK_CONTROL = "control"  # the condition under which a small task trains what its mechanism is compared with
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ class Plan:
         words = [
             self.data,
             *([self.slug] if control else []),
+            *([TASK_CONTROL] if self.condition == TASK_CONTROL else []),
             *([re.sub("[^A-Za-z0-9]", "-", place)] if place else []),
             self.profile,
             self.device.partition(":")[0],
@@ -214,12 +218,17 @@ def plan(
     profile: str = "quick",
     device: str | None = None,
     epochs: int | None = None,
+    lr0: float | None = None,
     **options,
 ) -> Plan:
     """The plan of a run; the arguments are those of :func:`run`. The data set is made if it is not there."""
     from . import datasets
 
-    for kind, value, good in (("profile", profile, PROFILES), ("condition", condition, CONDITIONS)):
+    task = _task(slug)
+    for kind, value, good in (
+        ("profile", profile, task.PROFILES if task else PROFILES),
+        ("condition", condition, ("plain", TASK_CONTROL) if task else CONDITIONS),
+    ):
         if value not in good:
             raise ValueError(registry.unknown(kind, value, good))
     if slug != "none" and slug not in CONTROLS:
@@ -230,11 +239,14 @@ def plan(
     elif options:
         raise ValueError(f"{slug} takes no options, not {', '.join(options)}")
 
+    given = {k: v for k, v in (("epochs", epochs), ("lr0", lr0)) if v is not None}
+    if task:
+        at_hand = {"data": data, "model": model, "at": at, "start": start, "weights": weights, "base": base}
+        return _task_plan(task, slug, options, at_hand, condition, seed, profile, device, given)
     set_up = {"size": SIZES.get(data, 320), "knobs": {}, "own_rate": 1.0, **PROFILES[profile]}
     for name, change in CONDITIONS[condition].items():
         set_up[name] = set_up[name] * int(change[1:]) if isinstance(change, str) else change
-    if epochs is not None:
-        set_up["epochs"] = epochs
+    set_up |= given
     if slug == "none":  # what says how the layer stands in has no meaning here, and must not make two runs of one
         at, start, set_up["own_rate"] = None, "plain", 1.0
         condition = "plain" if condition == "own-rate" else condition
@@ -256,7 +268,7 @@ def plan(
         condition=condition,
         seed=seed,
         profile=profile,
-        device=str(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        device=_device(device),
         batch=16,
         optimizer="AdamW",
         augment={"mosaic": float(profile == "full"), "fliplr": FLIPS.get(data, 0.5)},
@@ -267,6 +279,53 @@ def plan(
         versions=versions(),
         **set_up,
     )
+
+
+def _task(slug: str):
+    """The small task that stands in for a detector, where none can hold the mechanism; else None."""
+    if slug == "none" or slug in CONTROLS or registry.card(slug).detector is not None:
+        return None
+    from . import tasks
+
+    return tasks.of(slug)
+
+
+def _task_plan(task, slug, options, at_hand, condition, seed, profile, device, given) -> Plan:
+    """The plan of a small task. What a detector's plan says of its place is refused unless it is left at its default.
+
+    ``data_hash`` is over the source that draws the examples and trains.
+    """
+    fixed = {"data": task.DATA, "model": "task", "at": None, "start": "plain", "weights": None, "base": 0}
+    for name, value in at_hand.items():
+        if value not in (fixed[name], inspect.signature(plan).parameters[name].default):
+            raise ValueError(
+                f"{slug} is trained on a small task of its own ({task.DATA}), where {name}={value!r} has no meaning"
+            )
+    return Plan(
+        slug=slug,
+        options=options,
+        knobs={},
+        condition=condition,
+        seed=seed,
+        profile=profile,
+        device=_device(device),
+        optimizer="Adam",
+        warmup=0.0,
+        own_rate=1.0,
+        augment={},
+        curve=True,
+        threads=1,
+        data_hash=_file_hash(Path(task.__file__)),
+        weights_hash=None,
+        module_hash=_module_hash(slug),
+        versions=versions(),
+        **fixed,
+        **{"lr0": task.RATES[len(task.RATES) // 2], **task.PROFILES[profile], **given},
+    )
+
+
+def _device(device: str | None) -> str:
+    return str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def versions() -> dict[str, str]:
@@ -343,8 +402,8 @@ def run(
         weights: the checkpoint to start from. ``"early"`` is the one at about half of the base detector's final
             mAP50; where it has not been made, the quick profile starts from random weights (its plan says
             ``weights: null``) and every other refuses. None always starts from random weights.
-        condition: one of ``CONDITIONS``.
-        profile: one of ``PROFILES``. epochs: instead of the profile's.
+        condition: one of ``CONDITIONS``; of a small task ``"plain"`` or ``"control"``.
+        profile: one of ``PROFILES``, or of the task's. epochs, lr0: instead of the profile's.
         fit: what trains, ``fit(plan, progress) -> dict``; by default ``attn.tasks.fit`` where the card gives the
             detector no way to take the mechanism, else ``attn.yolo.fit.fit``.
         progress: True for a bar, or a function of steps done, steps in all and a word.
@@ -379,7 +438,7 @@ def _run(what: Plan, fit, progress) -> Record:
         with _teller(progress, f"{what.slug}, seed {what.seed}") as tell:
             result = (fit or trainer.fit)(what, tell)
         wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-        beside = {c.slug: _run(c, fit, progress).plan for c in _controls(what, result.get("channels"))}
+        beside = {_arm(c): _run(c, fit, progress).plan for c in _controls(what, result.get("channels"))}
         error = getattr(trainer, "image_error", None)
         commit, clean = _checkout()
         record = Record(
@@ -401,8 +460,15 @@ def _run(what: Plan, fit, progress) -> Record:
     return record
 
 
+def _arm(control: Plan) -> str:
+    """What a control is called in the records that stand beside it."""
+    return TASK_CONTROL if control.condition == TASK_CONTROL else control.slug
+
+
 def _controls(what: Plan, channels: int | None) -> list[Plan]:
     """The plans of the runs that this one is set beside."""
+    if _task(what.slug):
+        return [] if what.condition == TASK_CONTROL else [dataclasses.replace(what, condition=TASK_CONTROL)]
     plain = dataclasses.replace(
         what,
         **{"slug": "none", "options": {}, "at": None, "start": "plain", "own_rate": 1.0, "module_hash": None},
@@ -414,7 +480,10 @@ def _controls(what: Plan, channels: int | None) -> list[Plan]:
         # The plain detector from other weights stands beside the one from the early ones.
         file = weights_file("early", what.data, what.model, what.base)
         return [dataclasses.replace(plain, weights="early", weights_hash=_file_hash(file))] if file.is_file() else []
-    bottleneck = nearest(what.slug, channels, **what.options) if channels else None
+    if str(what.at).startswith("replace:"):  # beside what gave its place up stands one that has to learn it anew
+        bottleneck = FRESH if what.slug != FRESH else None
+    else:
+        bottleneck = nearest(what.slug, channels, **what.options) if channels else None
     if bottleneck is None:
         return [plain]
     hashed = _module_hash(bottleneck)
@@ -423,8 +492,7 @@ def _controls(what: Plan, channels: int | None) -> list[Plan]:
 
 def _trainer(slug: str):
     """The module whose ``fit`` trains this, imported only now."""
-    task = slug != "none" and slug not in CONTROLS and registry.card(slug).detector is None
-    module, extra = ("attn.tasks", "") if task else ("attn.yolo.fit", "[yolo]")
+    module, extra = ("attn.tasks", "") if _task(slug) else ("attn.yolo.fit", "[yolo]")
     try:
         return importlib.import_module(module)
     except ImportError as e:
@@ -585,7 +653,7 @@ def compare(
     slugs: str | list[str],
     *,
     to: str = "control",
-    metric: str = "mAP50-95",
+    metric: str | None = None,
     records: list[Record] | None = None,
     **where,
 ) -> Comparison:
@@ -596,20 +664,31 @@ def compare(
     seeds do not make that smaller). From ``LEAGUE`` mechanisms on, s² is shrunk towards what all of them say
     (empirical Bayes; Smyth, 2004, doi:10.2202/1544-6115.1027), below it is the pairs' own. p is Holm's over the rows.
 
+    In a small task the mechanism and its control each stand at their best learning rate: of those on record for all of
+    the arm's seeds, the one with the highest mean accuracy on the tuning examples.
+
     Args:
         slugs: one or several. to: ``"control"`` (the bottleneck of its size where it has one, else the plain
             detector) or the name of one control.
-        metric: ``"mAP50-95"`` or ``"mAP50"``. records: these instead of what the files hold.
+        metric: of a detector ``"mAP50-95"`` (the default) or ``"mAP50"``, of a small task ``"accuracy"``.
+        records: these instead of what the files hold.
         **where: fields of :class:`Plan` that must be equal, best profile, data and at.
 
     Raises:
-        ValueError: there is no record, or one of them was not set beside ``to``.
+        ValueError: there is no record, one of them was not set beside ``to``, or detectors and small tasks are mixed.
     """
     slugs = [slugs] if isinstance(slugs, str) else slugs
     found = records if records is not None else [r for slug in slugs for r in read(slug, **where)]
     if not found:
         wanted = ", ".join(f"{k}={v!r}" for k, v in where.items()) or "any plan"
         raise ValueError(f"no record of {', '.join(slugs)} for {wanted}; attn.experiment.run makes one")
+    remarks: dict[str, None] = {}
+    tasks = {slug for slug in {r.plan.slug for r in found} if _task(slug)}
+    if tasks:
+        if len({r.plan.slug for r in found}) > len(tasks):
+            raise ValueError(f"{', '.join(sorted(tasks))} is measured on a small task: compare it without the others")
+        found = [record for slug in sorted(tasks) for record in _tuned(slug, found, remarks)]
+    metric = metric or ("accuracy" if tasks else "mAP50-95")
     arms: dict[str, list[Record]] = {}
     for record in found:
         if record.controls:  # the plain detector has none: it is what the others are set beside
@@ -617,12 +696,44 @@ def compare(
     if not arms:
         raise ValueError(f"{', '.join(slugs)} stands beside nothing: compare the mechanisms with it")
     setups = [json.loads(arm) for arm in arms]
-    remarks: dict[str, None] = {}
     pairs = [
         _pair(group, to, metric, _label(s, setups), remarks) for group, s in zip(arms.values(), setups, strict=True)
     ]
     rows, notes = _judge(pairs, {s["profile"] for s in setups} == {"full"})
     return Comparison(metric, rows, [*notes, *remarks])
+
+
+def _tuned(slug: str, found: list[Record], remarks: dict[str, None]) -> list[Record]:
+    """The records of a small task at the best rate of each arm, those of the mechanism beside those of the control."""
+    chosen = []
+    for setup in _grouped(r for r in found if r.plan.slug == slug):
+        best = {}
+        for condition in ("plain", TASK_CONTROL):
+            rates: dict[float, dict[int, Record]] = {}
+            for record in setup:
+                if record.plan.condition == condition:
+                    rates.setdefault(record.plan.lr0, {})[record.plan.seed] = record
+            most = max(map(len, rates.values()), default=0)
+            whole = {rate: runs for rate, runs in rates.items() if len(runs) == most}
+            if whole:
+                rate = max(whole, key=lambda r: sum(run.metrics["tuning"] for run in whole[r].values()))
+                best[condition] = whole[rate]
+                tried = ", ".join(f"{r:g}" for r in sorted(whole))
+                who = slug if condition == "plain" else "control"
+                remarks[f"Learning rate of the {who}: {rate:g}, the best of {tried} on other examples."] = None
+        for seed, record in best.get("plain", {}).items():
+            if beside := best.get(TASK_CONTROL, {}).get(seed):
+                chosen.append(dataclasses.replace(record, controls={TASK_CONTROL: beside.plan.name}))
+    return chosen
+
+
+def _grouped(records) -> list[list[Record]]:
+    """Records of one small task, together where they differ in arm, rate and seed only."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        rest = {k: v for k, v in record.plan.setup.items() if k not in ("condition", "lr0")}
+        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(record)
+    return list(groups.values())
 
 
 def _label(setup: dict[str, Any], setups: list[dict[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .registry import Host, card, create, unknown
 
-__all__ = ["build", "resnet50", "resnext50"]
+__all__ = ["build", "mobilenetv2", "resnet50", "resnext50"]
 
 Make = Callable[..., nn.Module]
 
@@ -109,8 +109,56 @@ def resnext50(place: str | None = None, make: Make | None = None) -> nn.Sequenti
     return _residual(32, 128, place, make)
 
 
+class _InvertedResidual(nn.Module):
+    """Widens, convolves each channel by itself and narrows (Sandler et al., Figure 4d); no ReLU6 behind the last BN."""
+
+    def __init__(self, entering: int, leaving: int, stride: int, expansion: int, place: str | None, make: Make | None):
+        super().__init__()
+        inside = expansion * entering
+        widen = (_conv(entering, inside, 1), nn.BatchNorm2d(inside), nn.ReLU6())
+        self.branch = nn.Sequential(
+            *(widen if expansion > 1 else ()),
+            *(_conv(inside, inside, 3, stride, inside), nn.BatchNorm2d(inside), nn.ReLU6()),
+            *([make(inside)] if place == "depthwise" and expansion > 1 else []),
+            *(_conv(inside, leaving, 1), nn.BatchNorm2d(leaving)),
+        )
+        self.residual = stride == 1 and entering == leaving
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x) if self.residual else self.branch(x)
+
+
+def mobilenetv2(place: str | None = None, make: Make | None = None) -> nn.Sequential:
+    """MobileNetV2 for 1000 classes: 3,504,872 parameters without attention.
+
+    Mark Sandler, Andrew Howard, Menglong Zhu, Andrey Zhmoginov, Liang-Chieh Chen: MobileNetV2: Inverted Residuals and
+    Linear Bottlenecks, 2018, arXiv:1801.04381, Table 2.
+
+    Args:
+        place: ``"depthwise"``, in each block that widens, behind the 3×3 convolution with its BN and ReLU6.
+        make: gives the module for a number of channels.
+
+    Shapes:
+        B 3 H W to B 1000.
+    """
+    blocks, entering = [], 32
+    stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for expansion, leaving, depth, stride in stages:
+        for i in range(depth):
+            blocks.append(_InvertedResidual(entering, leaving, 1 if i else stride, expansion, place, make))
+            entering = leaving
+    stem = (_conv(3, 32, 3, 2), nn.BatchNorm2d(32), nn.ReLU6())
+    last = (_conv(entering, 1280, 1), nn.BatchNorm2d(1280), nn.ReLU6())
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(1280, 1000))
+    return nn.Sequential(*stem, *blocks, *last, *head)
+
+
 # Every trunk, with the places it has.
-TRUNKS = {"resnet50": (resnet50, tuple(PLACES)), "resnext50": (resnext50, tuple(PLACES))}
+TRUNKS = {
+    "resnet50": (resnet50, tuple(PLACES)),
+    "resnext50": (resnext50, tuple(PLACES)),
+    "mobilenetv2": (mobilenetv2, ("depthwise",)),
+}
 
 
 def build(slug: str, host: Host | None = None, **options) -> nn.Module:

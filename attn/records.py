@@ -28,14 +28,27 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from . import datasets, experiment, registry
 from .controls import nearest
 from .experiment import Plan, Record
+from .fresh import FRESH
 
-# Where layers stand, with the number of channels that YOLOv5n has there.
-PLACES = {"after:C3[1]": 64, "before:SPPF": 256}
+
+class Place(NamedTuple):
+    """What stands at a place in YOLOv5n, and in which way a card's ``detector`` takes it."""
+
+    channels: int
+    stride: int
+    kind: str
+
+
+PLACES = {
+    "after:C3[1]": Place(64, 8, "layer"),
+    "before:SPPF": Place(256, 32, "layer"),
+    "replace:C3[1].m.cv2": Place(32, 8, "replace"),  # in both bottlenecks of the block
+}
 LEVERAGE = ("before:SPPF", "after:C3[0]", "after:C3[1]", "after:C3[2]", "after:C3[3]")
 DATA = ("digits", "bccd")
 SEEDS = range(5)
@@ -43,7 +56,7 @@ FEW = range(3)  # for what needs less than an interval
 RATE = 2.7e-7  # seconds a unit of `_work`, until runs have told better
 
 # What a plan is made from; everything else in it follows.
-GIVEN = ("data", "model", "at", "start", "weights", "base", "condition", "seed", "profile", "device", "epochs")
+GIVEN = ("data", "model", "at", "start", "weights", "base", "condition", "seed", "profile", "device", "epochs", "lr0")
 
 CHILD = (sys.executable, "-P", "-m", "attn.records", "--child")
 
@@ -56,10 +69,13 @@ Arm = tuple[str, dict[str, Any], Sequence[int]]
 def arms() -> Iterator[Arm]:
     """The study as (slug, what :func:`attn.experiment.plan` takes, seeds): controls before what stands beside them,
     and what tells most first. An arm can come twice."""
-    layers = [s for s in registry.names() if registry.card(s).detector == "layer"]
+
+    def held(kind: str | None) -> list[str]:
+        return [slug for slug in registry.names() if registry.card(slug).detector == kind]
 
     def stand(data: str, at: str, slugs: list[str], condition: str = "plain", seeds=SEEDS) -> Iterator[Arm]:
-        beside = {nearest(slug, PLACES[at]): None for slug in slugs}
+        replaced = PLACES[at].kind == "replace"
+        beside = {FRESH if replaced else nearest(slug, PLACES[at].channels): None for slug in slugs}
         for slug in ("none", *filter(None, beside), *slugs):
             yield slug, {"data": data, "at": at, "condition": condition}, seeds
 
@@ -77,10 +93,15 @@ def arms() -> Iterator[Arm]:
             yield "mask-8", {"data": data, "at": at}, FEW
     yield from stand(*here.values(), ["se"], "own-rate", FEW)
     for data in DATA:
-        yield from stand(data, "after:C3[1]", layers)
+        yield from stand(data, "after:C3[1]", held("layer"))
+        yield from stand(data, "replace:C3[1].m.cv2", held("replace"))
     for data in DATA:  # the articles' own place; it has no leverage here, so one mechanism shows it
         yield from stand(data, "before:SPPF", ["se"])
-    for condition in ("few", "occluded", "large"):  # large last, with four times the pixels
+    for slug in held(None):  # the small tasks
+        task = experiment._task(slug)
+        for rate, condition in itertools.product(task.RATES, (experiment.TASK_CONTROL, "plain")):
+            yield slug, {"data": task.DATA, "at": None, "condition": condition, "lr0": rate}, SEEDS
+    for condition in ("few", "occluded", "longer", "large"):  # large last, with four times the pixels
         yield from stand(*here.values(), ["se"], condition, FEW)
 
 
@@ -99,8 +120,9 @@ def wanted(profile: str = "record", device: str | None = None, study: Iterable[A
     for slug, what, seeds in arms() if study is None else study:
         what = dict(what)
         at = what.pop("at")
-        plan = like("none" if slug == "none" else "mask-8", **what)
-        if slug != "none":
+        task = experiment._task(slug)
+        plan = like(slug if task or slug == "none" else "mask-8", **what)
+        if slug != "none" and not task:
             plan = dataclasses.replace(plan, slug=slug, at=at, module_hash=experiment._module_hash(slug))
         for seed in seeds:
             one = dataclasses.replace(plan, seed=seed)
@@ -282,9 +304,10 @@ def check(today: date, fit=None) -> bool:
 
 
 def _repeatable(plan: Plan) -> bool:
-    if plan.data != "digits" and not (datasets.home() / "data" / plan.data).is_dir():
-        return False  # a check downloads nothing
     try:
+        drawn = plan.data == "digits" or experiment._task(plan.slug)
+        if not drawn and not (datasets.home() / "data" / plan.data).is_dir():
+            return False  # a check downloads nothing
         return dataclasses.replace(_again(plan), versions=plan.versions) == plan
     except (ValueError, FileNotFoundError):  # the mechanism or the weights are not there any more
         return False

@@ -81,8 +81,10 @@ class Card:
         hosts: the paper's own networks, the first being the one that its tables name.
         symmetries: what commutes with the module, from ``"shift" "flip" "transpose" "permute"`` (of positions) and
             ``"channels"`` (permuting them with the weights fixed).
-        detector: how a detector takes it: ``"layer"``, ``"replace"``, ``"inside"``, or None where none can, and then
-            ``limits["detector"]`` says why.
+        detector: how a detector takes it: ``"layer"``, ``"replace"``, ``"inside"``, or None where none can; then
+            ``limits["detector"]`` says why, and ``attn.tasks.<slug>`` is the small task that records are made of.
+        from_conv: where it replaces a convolution, the names in its state dict that take over the convolution's
+            tensors, and theirs there (``{"weight": "weight"}``).
         rebuild: ``rebuild(module, attention, *inputs)`` computes ``forward`` from what ``attention`` returned; None
             where that is the product of x with every map in turn. ``limits["rebuild"]`` says why it has no meaning.
         limits: promises of the contract that it cannot keep, each with the reason.
@@ -111,6 +113,7 @@ class Card:
     hosts: tuple[Host, ...] = ()
     symmetries: tuple[str, ...] = ()
     detector: str | None = "layer"
+    from_conv: dict[str, str] = field(default_factory=dict)
     rebuild: Callable[..., Any] | None = None
     limits: dict[str, str] = field(default_factory=dict)
     dims: dict[str, int] = field(default_factory=dict)
@@ -120,6 +123,12 @@ class Card:
         """The keyword options of the class, with the paper's defaults."""
         parameters = inspect.signature(self.cls).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def given(self) -> str:
+        """The shape of the result in words: ``"B C H W"``, or the name and shape of each part."""
+        parts = self.shape_out
+        return parts if isinstance(parts, str) else ", ".join(f"{name} {shape}" for name, shape in parts.items())
 
     @property
     def keeps_shape(self) -> bool:

@@ -141,7 +141,7 @@ def card(slug: str) -> Table:
     rows = {
         "paper": f"{', '.join(facts.authors)}: [{facts.title}]({facts.paper}), {facts.venue}",
         "family": facts.family,
-        "in → out": f"{', '.join(facts.shape_in)} → {facts.shape_out}",
+        "in → out": f"{', '.join(facts.shape_in)} → {facts.given}",
         "map": "; ".join(f"{name} {_describe(m)}".strip() for name, m in _maps(facts).items()),
         "options": ", ".join(f"{name} = {value}" for name, value in facts.options.items()) or "none",
         "parameters": f"{facts.params(256):,} at C = 256",
@@ -646,7 +646,7 @@ def _result(row, verdict: bool) -> dict[str, str]:
 
 
 def league(data: str, at: str, profile: str = "record") -> League:
-    """What the records say of every mechanism that is a layer, with its default options, at one place on one data set.
+    """What the records say of every mechanism that can stand at a place, with its default options, on one data set.
 
     Args:
         data: a data set. at: one of ``attn.records.PLACES``. profile: ``"record"`` or ``"full"``.
@@ -663,7 +663,8 @@ def league(data: str, at: str, profile: str = "record") -> League:
     ):
         if value not in good:
             raise ValueError(unknown(kind, value, good))
-    slugs = [slug for slug in registry.names() if registry.card(slug).detector == "layer"]
+    channels, stride, kind = records.PLACES[at]
+    slugs = [slug for slug in registry.names() if registry.card(slug).detector == kind]
     where = {"options": {}, "condition": "plain", "start": "plain", "weights": "early", "model": "yolov5n.yaml"}
     where |= {"data": data, "at": at, "profile": profile}
     found = [record for slug in slugs for record in experiment.read(slug, **where)]
@@ -673,8 +674,7 @@ def league(data: str, at: str, profile: str = "record") -> League:
         for a, b in zip(plain.rows, control.rows, strict=True):
             arms[a.mechanism.partition(" ")[0]].append((a,) if b.control == "none" else (a, b))
         notes = dict.fromkeys([*plain.notes, *control.notes])
-    channels = records.PLACES[at]
-    side = experiment.SIZES[data] // (channels // 8)  # in YOLOv5n's backbone, C is eight times the stride
+    side = experiment.SIZES[data] // stride
     entries = [
         Entry(facts, facts.params(channels), facts.macs(channels, side, side), arms[facts.slug])
         for facts in map(registry.card, slugs)

@@ -5,6 +5,7 @@ import json
 import math
 import threading
 import time
+from typing import ClassVar
 
 import pytest
 import torch
@@ -339,3 +340,69 @@ def test_record_is_plain_json(home, fit):
     assert fields["plan"]["slug"] == "none"
     assert fields["metrics"] == record.metrics
     assert set(fields) == {f.name for f in dataclasses.fields(experiment.Record)}
+
+
+# Small tasks, where no detector can hold the mechanism
+
+
+class Small:
+    """A task of one number: the better the closer the rate is to 0.01, for the control to 0.1."""
+
+    DATA, CONTROL, RATES = "dots", "nothing", (0.001, 0.01, 0.1)
+    PROFILES: ClassVar = {p: {"epochs": 1, "images": 8, "val": 8, "size": 4, "batch": 4} for p in ("quick", "record")}
+    __file__ = __file__
+
+    @staticmethod
+    def fit(plan, tell):
+        best, gain = (0.1, 0.5) if plan.condition == "control" else (0.01, 0.7)
+        value = gain - abs(math.log10(plan.lr0 / best)) / 10 + 0.01 * plan.seed * (plan.condition != "control")
+        return {"metrics": {"accuracy": value, "tuning": value}, "curve": []}
+
+
+@pytest.fixture
+def small(home, monkeypatch):
+    """Makes `se` a mechanism that no detector holds."""
+    task = lambda slug: Small if slug == "se" else None  # noqa: E731
+    monkeypatch.setattr(experiment, "_task", task)
+    monkeypatch.setattr("attn.tasks.of", task)
+    return home
+
+
+def test_both_arms_of_a_small_task_stand_at_their_best_rate(small):
+    for seed in range(3):
+        for rate in Small.RATES:
+            record = experiment.run("se", profile="record", device="cpu", seed=seed, lr0=rate)
+            assert list(record.controls) == ["control"]
+    names = sorted(p.name for p in (small / "data/results/se").iterdir())
+    assert len(names) == 18
+    assert sum(name.startswith("dots-control-record-cpu-s0-") for name in names) == 3
+    assert not (small / "data/results/none").exists()
+    found = experiment.compare("se", profile="record")
+    (row,) = found.rows
+    assert (found.metric, row.control, row.n) == ("accuracy", "control", 3)
+    assert row.difference == pytest.approx(0.21)
+    assert "Learning rate of the se: 0.01, the best of 0.001, 0.01, 0.1 on other examples." in found.notes
+    assert "Learning rate of the control: 0.1, the best of 0.001, 0.01, 0.1 on other examples." in found.notes
+
+
+def test_a_rate_that_lacks_a_seed_is_not_chosen(small):
+    for seed, rate in ((0, 0.01), (0, 0.1), (1, 0.1)):
+        experiment.run("se", profile="record", device="cpu", seed=seed, lr0=rate)
+    (row,) = experiment.compare("se", profile="record").rows
+    assert row.n == 2
+    assert row.difference == pytest.approx(0.6 + 0.005 - 0.5)
+
+
+def test_a_small_task_refuses_what_only_a_detector_has(small, fit):
+    for name, value in (("at", 9), ("data", "bccd"), ("start", "identity"), ("weights", "late")):
+        with pytest.raises(ValueError, match=f"se is trained on a small task of its own .dots., where {name}="):
+            experiment.plan("se", **{name: value})
+    with pytest.raises(ValueError, match="unknown condition 'few'"):
+        experiment.plan("se", condition="few")
+    with pytest.raises(ValueError, match="unknown profile 'full'"):
+        experiment.plan("se", profile="full")
+    experiment.run("se", profile="record", device="cpu")
+    weights(small)
+    experiment.run("eca", profile="record", device="cpu", fit=fit)
+    with pytest.raises(ValueError, match="se is measured on a small task: compare it without the others"):
+        experiment.compare(["se", "eca"])

@@ -41,7 +41,10 @@ def test_se_resnet50():
     assert [u.branch[-1].up.out_channels for u in units] == [256] * 3 + [512] * 4 + [1024] * 6 + [2048] * 3
 
 
-@pytest.mark.parametrize(("name", "theirs"), [("resnet50", "resnet50"), ("resnext50", "resnext50_32x4d")])
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("resnet50", "resnet50"), ("resnext50", "resnext50_32x4d"), ("mobilenetv2", "mobilenet_v2")],
+)
 def test_the_trunk_is_torchvisions(name, theirs):
     torchvision = pytest.importorskip("torchvision")
     theirs, ours = getattr(torchvision.models, theirs)().eval(), getattr(hosts, name)().eval()
@@ -81,6 +84,19 @@ def test_every_place_of_a_residual_network():
     assert made("stage") == [(256, 1), (512, 1), (1024, 1)]
 
 
+@pytest.mark.usefixtures("meta")
+def test_the_place_in_mobilenetv2():
+    """Behind the depthwise convolution of each of the 16 blocks that widen."""
+    network = hosts.mobilenetv2("depthwise", nn.InstanceNorm2d)  # takes the number of channels alone
+    assert network(torch.zeros(1, 3, 96, 128)).shape == (1, 1000)
+    blocks = [list(b.branch) for b in network if hasattr(b, "branch")]
+    assert [len(b) for b in blocks] == [5] + [9] * 16
+    assert {(type(b[5]), type(b[6]), type(b[7])) for b in blocks[1:]} == {(nn.ReLU6, nn.InstanceNorm2d, nn.Conv2d)}
+    widths = [96] + [144] * 2 + [192] * 3 + [384] * 4 + [576] * 3 + [960] * 3
+    assert [b[6].num_features for b in blocks[1:]] == widths
+    assert all(b[3].groups == b[6].num_features for b in blocks[1:])
+
+
 def test_forward_at_the_papers_size():
     with torch.no_grad():
         y = hosts.build("se").eval()(torch.zeros(1, 3, 224, 224))
@@ -93,7 +109,7 @@ def test_refused():
     host = attn.card("se").hosts[0]
     with pytest.raises(ValueError, match=r"unknown trunk 'resnet5'; did you mean 'resnet50'"):
         hosts.build("se", replace(host, trunk="resnet5"))
-    with pytest.raises(ValueError, match=r"unknown place in resnet50 'residuals'; did you mean 'residual'\?"):
+    with pytest.raises(ValueError, match=r"unknown place in resnet50 'residuals'; did you mean 'residual'"):
         hosts.build("se", replace(host, place="residuals"))
     with pytest.raises(ValueError, match="unknown option of se 'reduktion'; did you mean 'reduction'"):
         hosts.build("se", reduktion=4)

@@ -43,7 +43,7 @@ def home(tmp_path, monkeypatch):
 def fit(plan, progress):
     """A run that costs nothing: a mechanism gains 0.02, give or take what the seed says."""
     value = 0.5 + 0.01 * plan.seed + GAIN.get(plan.slug, 0.02 + 0.002 * (plan.seed % 3))
-    channels = None if plan.slug == "none" else records.PLACES[plan.at]
+    channels = None if plan.slug == "none" else records.PLACES[plan.at].channels
     engagement = None if plan.slug in GAIN else {"moved": 0.25, "spread": 0.1}
     metrics = {"mAP50": value, "mAP50-95": value}
     return {"metrics": metrics, "curve": [], "engagement": engagement, "channels": channels}
@@ -66,13 +66,14 @@ def texts(drawing):
 
 def test_without_records_every_layer_is_named_as_missing(home):
     for data in experiment.SIZES:
-        for at in records.PLACES:
+        for at, place in records.PLACES.items():
             found = viz.league(data, at)
-            assert [e.card.slug for e in found.entries] == LAYERS
-            assert found.missing == [attn.card(slug).cls.__name__ for slug in LAYERS]
+            held = [slug for slug in attn.names() if attn.card(slug).detector == place.kind]
+            assert [e.card.slug for e in found.entries] == held
+            assert found.missing == [attn.card(slug).cls.__name__ for slug in held]
             assert (found.rows, found.notes) == ([], [])
-            assert found._repr_markdown_().count("no record") == len(LAYERS)
-            assert texts(viz.forest(found)).count("no record") == len(LAYERS)
+            assert found._repr_markdown_().count("no record") == len(held)
+            assert texts(viz.forest(found)).count("no record") == len(held)
 
 
 def test_both_controls_and_what_is_missing(home):

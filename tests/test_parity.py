@@ -4,7 +4,8 @@
 
 ``tests/parity/<slug>.safetensors`` holds numbers, and none of that code: ``weights.<name>`` under the names of our
 module's state dict, ``input.0``, ``input.1``, ... and ``output.0``, ... The card in its metadata tells how they were
-got: ``repository``, ``commit``, ``file``, ``licence``, ``how``, and ``channels`` and ``options`` (JSON) for our module.
+got: ``repository``, ``commit``, ``file``, ``licence``, ``how``, and ``channels`` and ``options`` (JSON) for our module;
+``mode`` is ``training`` for one that does nothing in evaluation.
 """
 
 import json
@@ -35,7 +36,8 @@ def under(prefix: str, numbers: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 @torch.no_grad()
 def test_the_module_gives_what_the_authors_code_gave(path):
     card, numbers = opened(path)
-    module = attn.create(path.stem, int(card["channels"]), **json.loads(card["options"])).eval()
+    module = attn.create(path.stem, int(card["channels"]), **json.loads(card["options"]))
+    module.train(card.get("mode") == "training")
     module.load_state_dict(under("weights.", numbers))
     given = tensors(module(*under("input.", numbers).values()))
     wanted = list(under("output.", numbers).values())

@@ -20,6 +20,7 @@ import pytest
 
 from attn import controls, datasets, experiment, records, registry
 from attn.experiment import Record
+from attn.fresh import FRESH
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,10 +67,9 @@ def test_wanted(home):
         return [p.seed for p in plans if p.slug == slug and all(getattr(p, k) == v for k, v in where.items())]
 
     for slug in registry.names():
-        held = registry.card(slug).detector == "layer"
         for data in ("digits", "bccd"):
-            for at in records.PLACES:
-                there = held if at == "after:C3[1]" else slug == "se"
+            for at, found in records.PLACES.items():
+                there = registry.card(slug).detector == found.kind if at != "before:SPPF" else slug == "se"
                 assert seeds(slug, data=data, at=at) == ([0, 1, 2, 3, 4] if there else []), (slug, data, at)
     assert seeds("none", at=None) == list(range(8))
     assert seeds("none", at=None, weights="late") == [0, 1, 2, 3, 4]
@@ -78,7 +78,7 @@ def test_wanted(home):
     for data in ("digits", "bccd"):
         for at in records.LEVERAGE:
             assert seeds("mask-8", data=data, at=at)[:3] == [0, 1, 2]
-    for condition in ("few", "occluded", "large", "own-rate"):
+    for condition in ("few", "occluded", "longer", "large", "own-rate"):
         assert seeds("se", condition=condition) == [0, 1, 2]
 
 
@@ -86,7 +86,8 @@ def test_controls_come_before_what_stands_beside_them(home):
     seen = set()
     for plan in records.wanted(device="cpu"):
         seen.add(plan.name)
-        beside = experiment._controls(plan, records.PLACES.get(plan.at))
+        channels = records.PLACES[plan.at].channels if plan.at in records.PLACES else None
+        beside = experiment._controls(plan, channels)
         assert {c.name for c in beside} <= seen, plan.name
 
 
@@ -99,7 +100,7 @@ def test_what_cannot_be_planned_is_said(home, capsys, monkeypatch):
     assert "the time is up, " in said
     assert not (home / "data" / "results").exists()
     assert records.main(["--slug", "sse"]) == 1
-    assert "unknown slug 'sse'; did you mean 'se'?" in capsys.readouterr().err
+    assert "unknown slug 'sse'; did you mean 'se'" in capsys.readouterr().err
 
 
 def test_a_child_refuses_a_plan_that_has_changed(home):
@@ -118,7 +119,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 # To import torch would take longer than all the rest, and no network is built here.
-sys.modules["torch"] = SimpleNamespace(Tensor=object, nn=SimpleNamespace(Module=object))
+sys.modules["torch"] = SimpleNamespace(Tensor=object, nn=SimpleNamespace(Module=object, Conv2d=object))
 from attn import datasets, experiment, records
 
 datasets.make = lambda name, **knobs: Path("data", name).resolve()
@@ -328,7 +329,8 @@ def module_at(commit, slug):
     if slug == "none":
         return None
     files = git(ROOT, "ls-tree", "-r", "--name-only", commit, "attn").splitlines()
-    pattern = r"attn/controls\.py" if slug in controls.CONTROLS else rf"attn/(?!broken)\w+/{slug}\.py"
+    pattern = r"attn/controls\.py" if slug in controls.CONTROLS else rf"attn/(?!broken|tasks)\w+/{slug}\.py"
+    pattern = r"attn/fresh\.py" if slug == FRESH else pattern
     found = [f for f in files if re.fullmatch(pattern, f)]
     if len(found) != 1:
         return f"{len(found)} files"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..controls import CONTROLS
+from ..fresh import CONTROLS
 from ..registry import card, create, unknown
 
 STARTS = ("plain", "identity")
@@ -37,7 +37,7 @@ def check(attention: str, start: str, options: dict[str, Any]) -> None:
     if facts and (facts.detector is None or not facts.keeps_shape):
         raise ValueError(
             f"{attention} cannot be a layer of a detector: it takes {' and '.join(facts.shape_in)} and gives "
-            f"{facts.shape_out}"
+            f"{facts.given}"
         )
 
 

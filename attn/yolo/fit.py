@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import datasets, experiment, registry
-from ..controls import CONTROLS
+from ..fresh import CONTROLS
 from . import Attend, build  # before ultralytics: it sets what that reads when it is imported
 
 from ultralytics.models.yolo.detect import DetectionTrainer  # isort: skip

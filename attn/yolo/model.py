@@ -26,7 +26,7 @@ from ultralytics.nn import tasks
 from ultralytics.nn.modules import Conv
 from ultralytics.utils import ROOT
 
-from ..controls import CONTROLS
+from ..fresh import CONTROLS
 from ..registry import class_names, unknown
 from .attend import NO_IDENTITY, Attend, check, fits
 from .parse import MARK, ROW, is_ours, named, split, spots

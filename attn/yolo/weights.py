@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ultralytics.engine.model import Model
 from ultralytics.utils.torch_utils import intersect_dicts
 
-from ..registry import unknown
+from ..fresh import CONTROLS
+from ..registry import card, unknown
 from .checkpoint import Weights, read
 
 _BY = ("structure", "name")
@@ -114,12 +115,29 @@ def _addresses(tensors: Mapping[str, Tensor]) -> dict[tuple[int, int, str], str]
     return found
 
 
+def _taken_over(ours: Mapping[tuple, str], source: Weights, target: Weights) -> dict[str, str]:
+    """The tensors of convolutions in the source that mechanisms in the target take over (``Card.from_conv``)."""
+    where = {name: address for address, name in _addresses(target.tensors).items()}
+    found = {}
+    for layer in target.inserted:
+        taken = {} if layer.attention in (None, *CONTROLS) else card(layer.attention).from_conv
+        for name, conv in taken.items():
+            place = f"{layer.layer}.mechanism.{name}"
+            *address, part = where[place]
+            theirs = ours.get((*address, part.removesuffix(f"mechanism.{name}") + conv))
+            if theirs and source.tensors[theirs].shape == target.tensors[place].shape:
+                found[theirs] = place
+    return found
+
+
 def _pair(source: Weights, target: Weights) -> tuple[dict[str, str], dict[str, str]]:
     """Which tensor of the source belongs to which of the target, and why the others to none."""
     ours, theirs = _addresses(source.tensors), _addresses(target.tensors)
     last = max(before for before, _, _ in theirs)
-    pairs, skipped = {}, {}
+    pairs, skipped = _taken_over(ours, source, target), {}
     for address in dict.fromkeys([*ours, *theirs]):
+        if ours.get(address) in pairs or theirs.get(address) in pairs.values():
+            continue
         name, place = ours.get(address), theirs.get(address)
         a = tuple(source.tensors[name].shape) if name else "no tensor"
         b = tuple(target.tensors[place].shape) if place else "no tensor"

@@ -174,7 +174,9 @@ def test_an_identity_start_equals_the_old_network_bit_for_bit(plain, slug):
     assert y.model.model[9].alpha == 0
     assert torch.equal(output(y), output(plain))
     y.model.model[9].alpha.data.fill_(0.5)
-    assert not torch.equal(output(y), output(plain))
+    x = torch.randn(1, 256, 4, 4)
+    nothing = torch.equal(y.model.model[9].mechanism.eval()(x), x)  # as a dropout, outside training
+    assert torch.equal(output(y), output(plain)) is nothing
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +248,17 @@ def test_what_was_put_in_is_read_back_from_every_form(tmp_path):
     assert (found.classes, found.names) == (3, {0: "a", 1: "b", 2: "c"})
     assert str(yolo.Inserted("model.5", "se", 0.5)) == "model.5: se, identity start, α now 0.5"
     assert str(yolo.Inserted("model.5", "se", None)) == "model.5: se, plain start"
+
+
+def test_a_mechanism_takes_over_the_convolution_it_replaces(plain):
+    place = "replace:C3[1].m.cv2"
+    y = yolo.build("yolov5n.yaml", "dcn", place, weights=plain)
+    torch.testing.assert_close(output(y), output(plain), atol=1e-4, rtol=1e-4)
+    done = yolo.transfer(plain, y)
+    assert (done.copied, done.total, done.wrong, done.skipped) == (427, 427, 0, {})
+    nc = y.model.model[-1].nc
+    again = yolo.transfer(y, yolo.build("yolov5n.yaml", "dcn", place, nc=nc))
+    assert (again.copied, again.skipped) == (again.total, {})
+    for slug, options in (("sk", {}), ("dcn", {"kernel_size": 5})):  # no tensor of these has the kernel's shape
+        other = yolo.transfer(plain, yolo.build("yolov5n.yaml", slug, place, nc=nc, **options))
+        assert (other.copied, set(other.skipped.values())) == (425, {"a mechanism stands there in the target"})
