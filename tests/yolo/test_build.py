@@ -14,6 +14,7 @@ from torch import nn
 yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
 
 import ultralytics  # noqa: E402
+from trained import as_trained  # noqa: E402
 from ultralytics.nn import tasks  # noqa: E402
 from ultralytics.nn.modules import C2f  # noqa: E402
 
@@ -36,14 +37,7 @@ def attends(y):
 def shaken(seed=0, model="yolov5n.yaml"):
     """A plain detector whose every number is as if trained: BatchNorm's statistics too."""
     torch.manual_seed(seed)
-    module = yolo.build(model, nc=3).model
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_(0, 0.1)
-            layer.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.normal_(layer.bias, 0, 0.1)
-    return module
+    return as_trained(yolo.build(model, nc=3).model)
 
 
 @pytest.mark.parametrize("scale", WIDTHS)

@@ -13,11 +13,12 @@ import re
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
 
 import ultralytics  # noqa: E402
+from trained import as_trained  # noqa: E402
 from ultralytics.utils import ROOT  # noqa: E402
 
 import attn  # noqa: E402
@@ -83,11 +84,7 @@ def tensors(output):
 def plain(model):
     """The model without attention, its numbers as if trained, an image, what comes out, and one place of each kind."""
     torch.manual_seed(0)
-    network = yolo.build(model).model
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_(0, 0.1)
-            layer.running_var.uniform_(0.5, 2)
+    network = as_trained(yolo.build(model).model)
     image = torch.rand(1, 3, *[128 if "p6" in model else 64] * 2)
     with torch.no_grad():
         return network, image, tensors(network.eval()(image)), kinds(model)

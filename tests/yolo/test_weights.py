@@ -9,11 +9,11 @@ import json
 
 import pytest
 import torch
-from torch import nn
 
 yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
 
 from safetensors.torch import save_file  # noqa: E402
+from trained import as_trained  # noqa: E402
 
 from attn import card, names  # noqa: E402
 from attn.controls import CONTROLS  # noqa: E402
@@ -147,12 +147,7 @@ def shaken(*call, **options):
     """A detector whose every number is as if trained: statistics, and the attention too."""
     torch.manual_seed(0)
     y = yolo.build("yolov5n.yaml", *call, **{"nc": 3, **options})
-    for layer in y.model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_(0, 0.1)
-            layer.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.normal_(layer.bias, 0, 0.1)
+    as_trained(y.model)
     return y
 
 
