@@ -670,10 +670,14 @@ def league(data: str, at: str, profile: str = "record") -> League:
     found = [record for slug in slugs for record in experiment.read(slug, **where)]
     arms, notes = {slug: [] for slug in slugs}, {}
     if found:
-        plain, control = (experiment.compare(slugs, to=to, records=found) for to in ("none", "control"))
-        for a, b in zip(plain.rows, control.rows, strict=True):
-            arms[a.mechanism.partition(" ")[0]].append((a,) if b.control == "none" else (a, b))
-        notes = dict.fromkeys([*plain.notes, *control.notes])
+        compared = [experiment.compare(slugs, to="none", records=found)]
+        if beside := [record for record in found if len(record.controls) > 1]:
+            compared.append(experiment.compare(slugs, records=beside))
+        squares = {row.mechanism: row for row in compared[-1].rows} if beside else {}
+        for row in compared[0].rows:
+            both = (row, squares[row.mechanism]) if row.mechanism in squares else (row,)
+            arms[row.mechanism.partition(" ")[0]].append(both)
+        notes = dict.fromkeys(note for one in compared for note in one.notes)
     side = experiment.SIZES[data] // stride
     entries = [
         Entry(facts, facts.params(channels), facts.macs(channels, side, side), arms[facts.slug])
