@@ -169,7 +169,8 @@ def _add_at(parser: _Parser, **settings) -> None:
         "--at",
         action="append",
         metavar="PLACE",
-        help="where: 9 (becomes that layer), before:SPPF, after:C3, after:C3[1], neck; may be repeated",
+        help="where: 9 (becomes that layer), before:SPPF, after:C3, after:C3[1], neck, inside:C3, inside:C3.m, "
+        "replace:C3.m.cv2; may be repeated",
         **settings,
     )
 
