@@ -125,7 +125,7 @@ class Plan:
         place = "-".join(map(str, self.at)) if isinstance(self.at, list) else str(self.at or "")
         control = self.slug == "none" or self.slug in CONTROLS
         words = [
-            self.data,
+            self.data.replace(" ", "-"),
             *([self.slug] if control else []),
             *([TASK_CONTROL] if self.condition == TASK_CONTROL else []),
             *([re.sub("[^A-Za-z0-9]", "-", place)] if place else []),

@@ -29,6 +29,7 @@ def _conv(entering: int, leaving: int, kernel_size: int, stride: int = 1, groups
 PLACES = {
     "reduced": "in each unit, behind the first 1×1 convolution with its BN and ReLU",
     "conv": "in the units of the stages c3 to c5, instead of the 3×3 convolution",
+    "convolved": "in each unit, between the 3×3 convolution and its BN",
     "unit": "in each unit, instead of the 3×3 convolution with its BN and ReLU",
     "residual": "in each unit, at the end of the branch, behind the last BN and before the addition",
     "stage": "behind each of the stages c2 to c4",
@@ -44,7 +45,8 @@ class _Bottleneck(nn.Module):
         super().__init__()
         strided = {"stride": stride} if stride > 1 else {}
         conv = make(width, **strided) if place == "conv" else _conv(width, width, 3, stride, groups)
-        unit = (conv, nn.BatchNorm2d(width), nn.ReLU())
+        behind = [make(width)] if place == "convolved" else []
+        unit = (conv, *behind, nn.BatchNorm2d(width), nn.ReLU())
         self.branch = nn.Sequential(
             *(_conv(entering, width, 1), nn.BatchNorm2d(width), nn.ReLU()),
             *([make(width)] if place == "reduced" else []),

@@ -348,7 +348,7 @@ def test_record_is_plain_json(home, fit):
 class Small:
     """A task of one number: the better the closer the rate is to 0.01, for the control to 0.1."""
 
-    DATA, CONTROL, RATES = "dots", "nothing", (0.001, 0.01, 0.1)
+    DATA, CONTROL, RATES = "small dots", "nothing", (0.001, 0.01, 0.1)
     PROFILES: ClassVar = {p: {"epochs": 1, "images": 8, "val": 8, "size": 4, "batch": 4} for p in ("quick", "record")}
     __file__ = __file__
 
@@ -375,7 +375,7 @@ def test_both_arms_of_a_small_task_stand_at_their_best_rate(small):
             assert list(record.controls) == ["control"]
     names = sorted(p.name for p in (small / "data/results/se").iterdir())
     assert len(names) == 18
-    assert sum(name.startswith("dots-control-record-cpu-s0-") for name in names) == 3
+    assert sum(name.startswith("small-dots-control-record-cpu-s0-") for name in names) == 3
     assert not (small / "data/results/none").exists()
     found = experiment.compare("se", profile="record")
     (row,) = found.rows
@@ -395,7 +395,7 @@ def test_a_rate_that_lacks_a_seed_is_not_chosen(small):
 
 def test_a_small_task_refuses_what_only_a_detector_has(small, fit):
     for name, value in (("at", 9), ("data", "bccd"), ("start", "identity"), ("weights", "late")):
-        with pytest.raises(ValueError, match=f"se is trained on a small task of its own .dots., where {name}="):
+        with pytest.raises(ValueError, match=f"se is trained on a small task of its own .small dots., where {name}="):
             experiment.plan("se", **{name: value})
     with pytest.raises(ValueError, match="unknown condition 'few'"):
         experiment.plan("se", condition="few")

@@ -78,6 +78,7 @@ def test_every_place_of_a_residual_network():
     widths = [64] * 3 + [128] * 4 + [256] * 6 + [512] * 3
     strides = [1] * 3 + [2, 1, 1, 1] + [2, 1, 1, 1, 1, 1] + [2, 1, 1]
     assert made("reduced") == [(w, 1) for w in widths]
+    assert made("convolved") == [(w, 1) for w in widths]
     assert made("unit") == list(zip(widths, strides, strict=True))
     assert made("conv") == list(zip(widths, strides, strict=True))[3:]
     assert made("residual") == [(4 * w, 1) for w in widths]
