@@ -171,7 +171,10 @@ def _files() -> dict[str, Path]:
 def class_names() -> dict[str, str]:
     """The registered class of each slug, read from the sources without importing any of them."""
     registered = re.compile(r"^@register\(.*?^class (\w+)", re.MULTILINE | re.DOTALL)
-    return {slug: registered.search(path.read_text("utf-8"))[1] for slug, path in _files().items()}
+    found = {slug: registered.search(path.read_text("utf-8")) for slug, path in _files().items()}
+    if bare := [str(_files()[slug]) for slug, match in found.items() if match is None]:
+        raise ImportError(f"{', '.join(bare)}: a mechanism's file has a class behind @register(...)")
+    return {slug: match[1] for slug, match in found.items()}
 
 
 def names(family: str | None = None, pattern: str = "*") -> list[str]:

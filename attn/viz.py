@@ -176,22 +176,27 @@ def _describe(m: Map) -> str:
 
 
 def _said(slug: str) -> str:
-    """What the records say of a mechanism beside the plain detector, for each data set, place and profile."""
-    from . import experiment
+    """What the records say of a mechanism beside the plain detector, or its small task's control, for each setup."""
+    from . import experiment, tasks
 
-    # A quick run says nothing, and what a condition changes is not the mechanism's own doing.
-    found = [r for r in experiment.read(slug, condition="plain") if r.plan.profile != "quick"]
+    # A quick run says nothing, and what a condition changes is not the mechanism's own doing; a control is a condition.
+    to, beside, where = "none", "mAP50-95 beside the plain detector", {"condition": "plain"}
+    if registry.card(slug).detector is None:
+        to, beside, where = "control", f"accuracy beside {tasks.of(slug).CONTROL}", {}
+    found = [r for r in experiment.read(slug, **where) if r.plan.profile != "quick"]
+    if all(r.plan.condition != "plain" for r in found):
+        return "no run of record yet"
     said = []
-    for setup in dict.fromkeys((r.plan.profile, r.plan.data, str(r.plan.at)) for r in found):
-        alike = [r for r in found if (r.plan.profile, r.plan.data, str(r.plan.at)) == setup]
-        runs = f"{'short' if setup[0] == 'record' else setup[0]} runs on {setup[1]}, {setup[2]}"
-        for row in experiment.compare(slug, to="none", records=alike).rows:
+    for setup in dict.fromkeys((r.plan.profile, r.plan.data, str(r.plan.at or "")) for r in found):
+        alike = [r for r in found if (r.plan.profile, r.plan.data, str(r.plan.at or "")) == setup]
+        runs = f"{'short' if setup[0] == 'record' else setup[0]} runs on {', '.join(filter(None, setup[1:]))}"
+        for row in experiment.compare(slug, to=to, records=alike).rows:
             interval = "" if row.low is None else f" ({row.low:+.4f} to {row.high:+.4f})"
             said.append(
-                f"{runs}{row.mechanism.removeprefix(slug)}: {row.difference:+.4f} mAP50-95 beside the plain detector"
+                f"{runs}{row.mechanism.removeprefix(slug)}: {row.difference:+.4f} {beside}"
                 f"{interval}, {row.n} pairs" + (f": {row.verdict}" if row.verdict else "")
             )
-    return "; ".join(said) or "no run of record yet"
+    return "; ".join(said)
 
 
 @_styled
@@ -304,6 +309,47 @@ def _picture(axes, picture: Tensor | None, values: Tensor | None, scaled) -> Non
         scaled.to_rgba(values.numpy()), alpha=None if picture is None else 0.7, interpolation="nearest",
         extent=(-0.5, w - 0.5, h - 0.5, -0.5),
     )  # fmt: skip
+
+
+@_styled
+def paths(places: Mapping[str, Tensor], x: Tensor, *, side: int, labels: Sequence[str] | None = None) -> Drawing:
+    """Sequences of looks over the pictures that they belong to: a square for each, numbered, joined in their order.
+
+    Args:
+        places: for each row of the figure the middles of the looks, B T 2, x before y, the picture being [-1, 1]².
+        x: the pictures, B 1 H W or B 3 H W in 0 to 1. side: of a square, in pixels. labels: a name for each picture.
+
+    Raises:
+        ValueError: the places are not B T 2 for the B pictures.
+    """
+    pictures = x.detach().to("cpu", torch.float32).clamp(0, 1).expand(-1, 3, -1, -1)
+    batch, _, h, w = pictures.shape
+    wide, left = min(1.7, (WIDTH - 0.7) / batch - 0.08), 0.7
+    tall = wide * h / w
+    figure = _figure(left + batch * (wide + 0.08), len(places) * (tall + 0.08) + (0.22 if labels else 0.02))
+    full_w, full_h = figure.get_size_inches()
+    rectangle = _matplotlib("matplotlib.patches").Rectangle
+    for row, (name, middles) in enumerate(places.items()):
+        if middles.dim() != 3 or (len(middles), middles.shape[2]) != (batch, 2):
+            raise ValueError(f"the places {name!r} must be {batch} T 2, not {' '.join(map(str, middles.shape))}")
+        y = full_h - (row + 1) * (tall + 0.08) - (0.2 if labels else 0)
+        figure.text(0, (y + tall / 2) / full_h, name, va="center")
+        for b, looks in enumerate(middles.detach().cpu()):
+            axes = figure.add_axes(
+                ((left + b * (wide + 0.08)) / full_w, y / full_h, wide / full_w, tall / full_h),
+                xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5), xticks=[], yticks=[],
+            )  # fmt: skip
+            axes.imshow(pictures[b].movedim(0, -1).numpy(), interpolation="none", aspect="auto")
+            across, down = (looks[:, 0] + 1) * w / 2 - 0.5, (looks[:, 1] + 1) * h / 2 - 0.5
+            axes.plot(across, down, color=COLOURS[5], linewidth=1.5)
+            for t, (i, j) in enumerate(zip(across.tolist(), down.tolist(), strict=True)):
+                corner = (i - side / 2, j - side / 2)
+                axes.add_patch(rectangle(corner, side, side, fill=False, edgecolor=COLOURS[t % 6], linewidth=1.5))
+                axes.text(*corner, str(t + 1), color=INK, va="center", ha="center",
+                          bbox={"facecolor": PAPER, "edgecolor": COLOURS[t % 6], "pad": 1.2})  # fmt: skip
+            if labels and row == 0:
+                axes.text(0.5, 1.03, labels[b], transform=axes.transAxes, ha="center", va="bottom")
+    return Drawing(figure)
 
 
 @_styled

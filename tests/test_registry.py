@@ -79,3 +79,11 @@ def test_unknown_attribute():
 
 def test_largest_divisor():
     assert [registry.largest_divisor(n, 32) for n in (8, 48, 64, 7)] == [8, 24, 32, 7]
+
+
+def test_a_file_without_a_registered_class_is_named(tmp_path, monkeypatch):
+    half = tmp_path / "half.py"
+    half.write_text("import torch\n")
+    monkeypatch.setattr(registry, "_files", lambda: {"half": half})
+    with pytest.raises(ImportError, match=r"half\.py: a mechanism's file has a class behind @register"):
+        registry.class_names.__wrapped__()

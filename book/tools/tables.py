@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import attn
-from attn import measure, viz
+from attn import experiment, measure, viz
 from attn.registry import Card
 
 DETECTOR = {
@@ -20,6 +20,7 @@ DETECTOR = {
     None: "none: a small task of its own",
 }
 RUNS = ("digits", "after:C3[1]")  # the short runs that these pages quote, as the league has them
+INSTEAD = ("digits", "replace:C3[1].m.cv2")  # of what replaces a convolution
 
 
 def link(c: Card, source: Path) -> str:
@@ -43,8 +44,12 @@ def table(head: dict[str, str], rows: list[tuple]) -> str:
 
 def mechanisms(source: Path) -> str:
     """Every mechanism by family, with its cost, its place in a detector and its short runs."""
-    league = viz.league(*RUNS)
-    arms = {entry.card.slug: [plain for plain, *_ in entry.arms] for entry in league.entries}
+    leagues = [viz.league(*RUNS), viz.league(*INSTEAD)]
+    arms = {entry.card.slug: [plain for plain, *_ in entry.arms] for league in leagues for entry in league.entries}
+    notes = dict.fromkeys(note for league in leagues for note in league.notes)
+    for slug in attn.names():
+        if attn.card(slug).detector is None and experiment.read(slug, profile="record", condition="plain"):
+            arms[slug] = experiment.compare(slug, profile="record").rows
     head = {
         "family": ":--",
         "mechanism": ":--",
@@ -77,7 +82,7 @@ def mechanisms(source: Path) -> str:
             )
         )
         family = c.family
-    return "\n\n".join([table(head, rows), " ".join(league.notes)]).strip()
+    return "\n\n".join([table(head, rows), " ".join(notes)]).strip()
 
 
 def budgets(source: Path) -> str:
@@ -94,14 +99,14 @@ def budgets(source: Path) -> str:
     for c in sorted(map(attn.card, attn.names()), key=lambda c: (c.params(256), c.slug)):
         share = measure.table(c.slug, (256,), ((20, 20),))[0]["share of parameters"]
         kept = [c.limits[promise] for promise in ("export", "onnx") if promise in c.limits]
-        growth = c.macs(256, 40, 40) / c.macs(256, 20, 20)
+        growth = "–" if "H" in c.dims else f"× {c.macs(256, 40, 40) / c.macs(256, 20, 20):.1f}"  # one size alone runs
         rows.append(
             (
                 link(c, source),
                 f"{c.params(256):,}",
                 f"{100 * share:.2g} %",
                 f"{c.macs(256, 20, 20):,}",
-                f"× {growth:.1f}",
+                growth,
                 "; ".join(kept) or "yes",
             )
         )
