@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import attn
+from attn import tasks
 
 
 def loops(x, gamma, b=None):
@@ -180,3 +182,45 @@ def test_it_has_nothing_to_learn_and_nothing_to_save():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         attn.create("adl", 64, **options)
+
+
+def test_a_sprite_tells_its_class_twice():
+    x, label, parts = tasks.adl.sprites(64, seed=3)
+    assert x.shape == (64, 3, 24, 24)
+    assert set(label.tolist()) == {0, 1, 2}
+    assert (parts.sum((2, 3)) == torch.tensor([16.0, 64.0])).all()
+    assert not parts.prod(1).any()  # the head lies on no body
+    head, body = ((x * parts[:, k : k + 1]).sum((2, 3)) / parts[:, k].sum((1, 2))[:, None] for k in (0, 1))
+    assert torch.equal(head.argmax(1), label)
+    assert head.max(1).values.min() > 1.8
+    assert body.abs().max() < 0.1  # stripes have no mean
+    bare = tasks.adl.headless(x, parts)
+    assert (bare * parts[:, :1]).abs().max() < 0.6
+    assert torch.equal(bare[:, 0][parts[:, 0] == 0], x[:, 0][parts[:, 0] == 0])
+    assert torch.equal(x, tasks.adl.sprites(64, seed=3)[0])
+    assert not torch.equal(x, tasks.adl.sprites(64, seed=4)[0])
+
+
+def test_the_cut_is_perfect_on_a_perfect_map_and_poor_on_a_flat_one():
+    parts = tasks.adl.sprites(8)[2]
+    assert tasks.adl.overlap(parts.sum(1, keepdim=True), parts) == (1, 1, 1)
+    iou, head, body = tasks.adl.overlap(torch.ones(8, 1, 24, 24), parts)
+    assert iou == pytest.approx(80 / 24**2)
+    assert (head, body) == (1, 1)
+    assert tasks.adl.overlap(parts[:, :1], parts)[1:] == (1, 0)
+
+
+def test_adl_learns_the_body_too():
+    x, label, _ = tasks.adl.sprites(2048)
+    new, truth, parts = tasks.adl.sprites(256, seed=1000)
+    right = {}
+    for name, layer in (("none", lambda C: nn.Identity()), ("adl", lambda C: attn.create("adl", C, threshold=0.5))):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = tasks.adl.learn(tasks.adl.classifier(layer), x, label)
+        assert tasks.adl.accuracy(model, new, truth) > 0.95
+        right[name] = tasks.adl.accuracy(model, tasks.adl.headless(new, parts), truth)
+        maps = tasks.adl.cam(model, new, truth)
+        assert maps.shape == (256, 1, 24, 24)
+        assert 0 <= maps.min() <= maps.max() <= 1
+    assert right["none"] < 0.6 < 0.8 < right["adl"]

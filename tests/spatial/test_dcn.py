@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import attn
+from attn import tasks
 from attn.contract import subject
 
 OPTIONS = [
@@ -212,3 +214,44 @@ def test_the_backward_pass_is_deterministic():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         attn.create("dcn", 64, **options)
+
+
+def test_slipped_rows_are_the_rows_elsewhere():
+    picture = torch.randn(2, 1, 3, 8, generator=torch.Generator().manual_seed(0))
+    x = tasks.dcn.slipped(picture, torch.tensor([[0.0, 2.0, -1.0], [0.5, 0.0, 9.0]]))
+    moved, shift = x[:, 0], x[:, 1]
+    torch.testing.assert_close(moved[0, 0], picture[0, 0, 0])
+    torch.testing.assert_close(moved[0, 1], F.pad(picture[0, 0, 1, :-2], (2, 0)))
+    torch.testing.assert_close(moved[0, 2], F.pad(picture[0, 0, 2, 1:], (0, 1)))
+    torch.testing.assert_close(moved[1, 0, 1:], (picture[1, 0, 0, 1:] + picture[1, 0, 0, :-1]) / 2)
+    assert not moved[1, 2].any()
+    assert torch.equal(shift[:, :, 0], shift[:, :, 7])
+    assert shift[0, :, 3].tolist() == [0, 2, -1]
+
+
+def test_the_waves_are_the_pictures_slipped_by_three_pixels_at_most():
+    x, picture = tasks.dcn.waves(64, seed=2)
+    assert x.shape == (64, 2, 16, 16)
+    assert picture.shape == (64, 1, 16, 16)
+    shift = x[:, 1, :, 0]
+    assert 2 < shift.abs().max() <= 3
+    torch.testing.assert_close(tasks.dcn.slipped(picture, shift), x)
+    assert picture.var() == pytest.approx(1, abs=1e-3)
+    assert torch.equal(x, tasks.dcn.waves(64, seed=2)[0])
+    assert not torch.equal(x, tasks.dcn.waves(64, seed=3)[0])
+
+
+def test_one_tap_straightens_what_a_convolution_cannot():
+    x, picture = tasks.dcn.waves(128)
+    new, new_picture = tasks.dcn.waves(64, seed=1)
+    first = nn.Conv2d(2, 1, 1, bias=False).requires_grad_(False)
+    nn.init.dirac_(first.weight)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tap = nn.Sequential(attn.create("dcn", 2, kernel_size=1, mask=False), first)
+        fixed = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), first)
+    assert tasks.error(tasks.learn(tap, x, picture, 150, batch=16), new, new_picture) < 0.1
+    assert tasks.error(tasks.learn(fixed, x, picture, 150, batch=16), new, new_picture) > 0.2
+    offset = tap[0].attention(new)["offset"][:, 0, 0]  # down and right
+    assert (offset[:, 1] - new[:, 1]).abs().mean() < 0.3
+    assert offset[:, 0].abs().mean() < 0.3
