@@ -99,13 +99,14 @@ def budgets(source: Path) -> str:
     for c in sorted(map(attn.card, attn.names()), key=lambda c: (c.params(256), c.slug)):
         share = measure.table(c.slug, (256,), ((20, 20),))[0]["share of parameters"]
         kept = [c.limits[promise] for promise in ("export", "onnx") if promise in c.limits]
-        growth = "–" if "H" in c.dims else f"× {c.macs(256, 40, 40) / c.macs(256, 20, 20):.1f}"  # one size alone runs
+        once, twice = (c.macs(256, side, side) for side in (20, 40))
+        growth = f"× {twice / once:.1f}" if once and "H" not in c.dims else "–"  # one size alone runs
         rows.append(
             (
                 link(c, source),
                 f"{c.params(256):,}",
                 f"{100 * share:.2g} %",
-                f"{c.macs(256, 20, 20):,}",
+                f"{once:,}",
                 growth,
                 "; ".join(kept) or "yes",
             )
