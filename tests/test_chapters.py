@@ -186,7 +186,9 @@ def test_figures(path):
         assert len(about["image"]["alt"].split()) >= 8, f"{name}: the alt text says too little"
         assert f"{{numref}}`{name}`" in text(path), f"{name} is not mentioned in the text"
     drawing = [
-        c["id"] for c in cells(path, "code") if re.search(r"^viz\.(heat|diagram|curves|intervals)\(", c["source"], re.M)
+        c["id"]
+        for c in cells(path, "code")
+        if re.search(r"^viz\.(heat|paths|diagram|curves|intervals)\(", c["source"], re.M)
     ]
     assert drawing == [c["id"] for c in figures(path)], "a figure needs a caption and an alt text"
     for a, b in zip(cells(path), cells(path)[1:], strict=False):

@@ -4,6 +4,14 @@
 
 import math
 
+import pytest
+import torch
+from torch import nn
+
+import attn
+from attn import broken, tasks
+from attn.contract import subject
+
 
 def loops(x, W, b, f, fb, channel_norms, spatial_norms, d=4, released=True):
     """BAM in evaluation mode, one element at a time, on nested lists: y = (1 + M) x.
@@ -68,3 +76,117 @@ def loops(x, W, b, f, fb, channel_norms, spatial_norms, d=4, released=True):
                 y[c][i][j] = (1 + 1 / (1 + math.exp(-s))) * image[c][i][j]
         out.append(y)
     return out
+
+
+@pytest.mark.parametrize("options", [{}, {"printed": True}, {"reduction": 3, "dilation": 2}], ids=str)
+def test_equals_the_equations(options):
+    module = attn.create("bam", 16, **{"reduction": 4, **options}).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    for name, t in module.state_dict().items():
+        if t.is_floating_point():
+            random = torch.randn(t.shape, generator=generator, dtype=t.dtype)
+            t.copy_(0.5 + random.abs() if name.endswith("running_var") else random / 2)
+    x = torch.randn(2, 16, 9, 5, generator=generator, dtype=torch.float64)
+    layers = {nn.Conv2d: ([], []), nn.BatchNorm2d: ([], [])}
+    for branch, sequence in enumerate((module.channel, module.spatial)):
+        for kind, found in layers.items():
+            found[branch].extend(layer for layer in sequence if isinstance(layer, kind))
+    (W, f), (channel_norms, spatial_norms) = (layers[kind] for kind in (nn.Conv2d, nn.BatchNorm2d))
+    norms = [
+        [(*(t.tolist() for t in (n.weight, n.bias, n.running_mean, n.running_var)), n.eps) for n in norms]
+        for norms in (channel_norms, spatial_norms)
+    ]
+    weights = [[w.weight.flatten(1).tolist() for w in W], [w.bias.tolist() for w in W]]
+    weights += [[w.weight.tolist() for w in f], [w.bias.tolist() for w in f]]
+    wanted = loops(x.tolist(), *weights, *norms, options.get("dilation", 4), not options.get("printed", False))
+    torch.testing.assert_close(module(x), torch.tensor(wanted, dtype=x.dtype), atol=1e-10, rtol=0)
+
+
+@torch.no_grad()
+def test_a_number_is_seen_from_25_places():
+    """Two 3×3 convolutions with taps 4 apart: a lattice of 5 × 5 over 17 × 17, and holes between its points."""
+    module, x = subject("bam").module(), subject("bam").inputs(size=(33, 33))[0]
+    other = x.clone()
+    other[:, :, 16, 16] += 10
+    moved = (module.spatial(x) - module.spatial(other)).abs().amax((0, 1)) > 1e-6
+    assert set(map(tuple, moved.nonzero().tolist())) <= {(i, j) for i in range(8, 25, 4) for j in range(8, 25, 4)}
+    assert moved[8].any()
+    assert moved[24].any()
+
+
+@torch.no_grad()
+def test_the_product_can_open_two_channels_in_opposite_places_and_the_sum_cannot():
+    x = subject("bam").inputs()[0].double()
+    for printed, opposite in ((False, True), (True, False)):
+        module = subject("bam", printed=printed).module().double()
+        signs = module._channel(x)[0].flatten().sign()
+        assert {-1.0, 1.0} <= set(signs.tolist())
+        a = module.attention(x)[0].flatten(1)  # C HW
+        order = a[:, a[0].argsort()].diff()
+        rises = (order >= -1e-12).all(1)  # where channel 0 rises this one does too
+        assert bool(rises.all()) is not opposite
+        if opposite:
+            assert torch.equal(rises, signs == signs[0])
+
+
+@torch.no_grad()
+def test_passes_between_one_and_two_times_the_map():
+    module, x = subject("bam").module(), subject("bam").inputs()[0]
+    factor = module(x) / x
+    assert 1 <= factor.min() < 1.2
+    assert 1.8 < factor.max() <= 2
+
+
+def test_a_batch_of_one_trains_and_keeps_the_statistics_of_the_means():
+    module = subject("bam").module(train=True)
+    before = {n: t.clone() for n, t in module.named_buffers()}
+    module(subject("bam").inputs(batch=1)[0])
+    for name, t in module.named_buffers():
+        assert torch.equal(t, before[name]) is name.startswith("channel."), name
+
+
+def test_keeps_one_hidden_channel():
+    assert attn.create("bam", 8).spatial[0].out_channels == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reduction": 0}, "reduction must be at least 1, not 0"),
+        ({"dilation": 0}, "dilation must be at least 1, not 0"),
+    ],
+)
+def test_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        attn.create("bam", 64, **options)
+
+
+def test_a_shadow_lies_eight_columns_from_its_tower():
+    x, target, shadow, day = tasks.bam.shadows(32, seed=3)
+    assert x.shape == (32, len(tasks.bam.SHADOW_CHANNELS), 20, 20)
+    assert 0 < day.sum() < 32
+    assert torch.equal(shadow[:, 0, :, 8:], x[:, 2, :, :12] > 0)
+    assert not shadow[..., :8].any()
+    for image, wanted, dark, is_day in zip(x, target, shadow[:, 0], day, strict=True):
+        assert image[3].sum() == (36 if is_day else 0)
+        assert image[4].sum() == (0 if is_day else 36)
+        assert torch.equal(wanted[0], image[0] * (dark if is_day else ~dark))
+        assert torch.equal(wanted[0] == 0, wanted[1] != 0)
+    assert torch.equal(x, tasks.bam.shadows(32, seed=3)[0])
+    assert not torch.equal(x, tasks.bam.shadows(32, seed=4)[0])
+
+
+def test_bam_finds_the_shadows_and_a_sum_or_a_small_reach_does_not():
+    x, target, *_ = tasks.bam.shadows(512)
+    new, new_target, *_ = tasks.bam.shadows(64, seed=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        ours, near = (attn.create("bam", 8, reduction=1, dilation=d) for d in (4, 1))
+        summed = broken.bam.Summed(8, reduction=1)
+    ours, near, summed = (
+        tasks.error(tasks.learn(tasks.bam.Added(m), x, target, 120, batch=32), new, new_target)
+        for m in (ours, near, summed)
+    )
+    assert ours < 0.05
+    assert near > 0.2
+    assert summed > 0.2
