@@ -184,6 +184,8 @@ def _said(slug: str) -> str:
     if registry.card(slug).detector is None:
         to, beside, where = "control", f"accuracy beside {tasks.of(slug).CONTROL}", {}
     found = [r for r in experiment.read(slug, **where) if r.plan.profile != "quick"]
+    if all(r.plan.condition == experiment.TASK_CONTROL for r in found):  # a control is on record before its mechanism
+        found = []
     if all(r.plan.condition != "plain" for r in found):
         return "no run of record yet"
     said = []

@@ -244,3 +244,12 @@ def test_without_matplotlib_the_extra_is_named():
     code = "import sys; sys.modules['matplotlib'] = None; from attn import viz; viz.diagram('tensor x > tensor y')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip().endswith("ImportError: figures need matplotlib: pip install attn[book]")
+
+
+def test_paths_draw_a_square_for_each_look():
+    places = torch.tensor([[[0.0, 0.0], [0.5, -0.25]]])
+    (axes,) = viz.paths({"after": places}, torch.zeros(1, 1, 16, 32), side=8).figure.axes
+    assert [p.get_xy() for p in axes.patches] == [(11.5, 3.5), (19.5, 1.5)]
+    assert [t.get_text() for t in axes.texts] == ["1", "2"]
+    with pytest.raises(ValueError, match="the places 'after' must be 2 T 2, not 1 2 2"):
+        viz.paths({"after": places}, torch.zeros(2, 1, 16, 16), side=8)
