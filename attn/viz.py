@@ -138,8 +138,9 @@ def source(cls: type) -> Source:
 def card(slug: str) -> Table:
     """The head of a chapter: the facts of the mechanism's card and what the records say of it."""
     facts = registry.card(slug)
+    when = facts.venue if str(facts.year) in facts.venue else f"{facts.venue} {facts.year}"
     rows = {
-        "paper": f"{', '.join(facts.authors)}: [{facts.title}]({facts.paper}), {facts.venue}",
+        "paper": f"{', '.join(facts.authors)}: [{facts.title}]({facts.paper}), {when}",
         "family": facts.family,
         "in → out": f"{', '.join(facts.shape_in)} → {facts.given}",
         "map": "; ".join(f"{name} {_describe(m)}".strip() for name, m in _maps(facts).items()),
