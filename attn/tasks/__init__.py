@@ -76,15 +76,21 @@ def image_error(plan: "Plan", control: "Plan") -> float:
 
 
 def learn(
-    model: nn.Module, x: Tensor, target: Tensor, steps: int = 300, lr: float = 0.03, batch: int = 64
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    steps: int = 300,
+    lr: float = 0.03,
+    batch: int = 64,
+    loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.mse_loss,
 ) -> nn.Module:
-    """Fits ``model`` to (x, target) by Adam on the squared error, in place, batches in order; returns it."""
+    """Fits ``model`` to (x, target) by Adam on the loss, in place, batches in order; returns it."""
     optimiser = torch.optim.Adam(model.parameters(), lr=lr)
     model.train()
     for step in range(steps):
         rows = torch.arange(step * batch, (step + 1) * batch) % len(x)
         optimiser.zero_grad()
-        nn.functional.mse_loss(model(x[rows]), target[rows]).backward()
+        loss(model(x[rows]), target[rows]).backward()
         optimiser.step()
     return model.eval()
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .. import tasks
+
 CLASSES = 3
 SIDE = 24
 NOISE = 0.1
@@ -68,14 +70,7 @@ class Mean(nn.Module):
 
 def learn(model: nn.Module, x: Tensor, label: Tensor, steps: int = 150, lr: float = 0.01, batch: int = 32) -> nn.Module:
     """Fits ``model`` by Adam on the cross-entropy, in place, batches in order; returns it."""
-    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
-    model.train()
-    for step in range(steps):
-        rows = torch.arange(step * batch, (step + 1) * batch) % len(x)
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(model(x[rows]), label[rows]).backward()
-        optimiser.step()
-    return model.eval()
+    return tasks.learn(model, x, label, steps, lr, batch, nn.functional.cross_entropy)
 
 
 @torch.no_grad()
