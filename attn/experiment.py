@@ -719,8 +719,9 @@ def _tuned(slug: str, found: list[Record], remarks: dict[str, None]) -> list[Rec
                 rate = max(whole, key=lambda r: sum(run.metrics["tuning"] for run in whole[r].values()))
                 best[condition] = whole[rate]
                 tried = ", ".join(f"{r:g}" for r in sorted(whole))
-                who = slug if condition == "plain" else "control"
-                remarks[f"Learning rate of the {who}: {rate:g}, the best of {tried} on other examples."] = None
+                chosen_by = f", the best of {tried} on other examples" if len(whole) > 1 else ""
+                who = slug if condition == "plain" else "its control"
+                remarks[f"Learning rate of {who}: {rate:g}{chosen_by}."] = None
         for seed, record in best.get("plain", {}).items():
             if beside := best.get(TASK_CONTROL, {}).get(seed):
                 chosen.append(dataclasses.replace(record, controls={TASK_CONTROL: beside.plan.name}))

@@ -381,8 +381,8 @@ def test_both_arms_of_a_small_task_stand_at_their_best_rate(small):
     (row,) = found.rows
     assert (found.metric, row.control, row.n) == ("accuracy", "control", 3)
     assert row.difference == pytest.approx(0.21)
-    assert "Learning rate of the se: 0.01, the best of 0.001, 0.01, 0.1 on other examples." in found.notes
-    assert "Learning rate of the control: 0.1, the best of 0.001, 0.01, 0.1 on other examples." in found.notes
+    assert "Learning rate of se: 0.01, the best of 0.001, 0.01, 0.1 on other examples." in found.notes
+    assert "Learning rate of its control: 0.1, the best of 0.001, 0.01, 0.1 on other examples." in found.notes
 
 
 def test_a_rate_that_lacks_a_seed_is_not_chosen(small):
