@@ -89,9 +89,9 @@ class CoordAttention(nn.Module):
     def attention(self, x: Tensor) -> dict[str, Tensor]:
         """The gates: gʰ of the rows, B C H 1, and gʷ of the columns, B C 1 W."""
         H, W = x.shape[2:]
-        z = torch.cat([x.mean(3, keepdim=True), x.mean(2, keepdim=True).mT], 2)  # B C H+W 1
+        z = torch.cat([x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)], 2)  # B C H+W 1
         rows, columns = self.shared(z).split([H, W], 2)
-        return {"rows": self.gate(self.rows(rows)), "columns": self.gate(self.columns(columns).mT)}
+        return {"rows": self.gate(self.rows(rows)), "columns": self.gate(self.columns(columns).transpose(2, 3))}
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.attention(x)

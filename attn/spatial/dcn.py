@@ -132,11 +132,10 @@ class DCN(nn.Module):
     def attention(self, x: Tensor) -> dict[str, Tensor]:
         """The offsets Δp, B g K 2 H W, and with ``mask`` Δm, B g K H W."""
         taps = self.weight[0, 0].numel()
-        p = self.predict(x)  # B 2gK H W, or B 3gK H W
-        offset, scores = p.tensor_split([2 * self.groups * taps], 1)
-        a = {"offset": offset.unflatten(1, (self.groups, taps, 2))}
+        p, steps = self.predict(x), 2 * self.groups * taps  # B 2gK H W, or B 3gK H W
+        a = {"offset": p[:, :steps].unflatten(1, (self.groups, taps, 2))}
         if self.mask:
-            a["mask"] = 2 * scores.sigmoid().unflatten(1, (self.groups, taps))
+            a["mask"] = 2 * p[:, steps:].sigmoid().unflatten(1, (self.groups, taps))
         return a
 
     def sample(self, x: Tensor, offset: Tensor) -> Tensor:
@@ -149,9 +148,9 @@ class DCN(nn.Module):
             return torch.arange(n, dtype=offset.dtype, device=x.device)
 
         h, w = offset.shape[1:3]
-        taps = self.dilation * (steps(k) - k // 2)
-        down = offset[..., 0] + (self.stride * steps(h))[:, None, None, None] + taps.repeat_interleave(k)
-        right = offset[..., 1] + (self.stride * steps(w))[:, None, None] + taps.repeat(k)  # B H W g K
+        taps = (self.dilation * (steps(k) - k // 2)).expand(k, k)
+        down = offset[..., 0] + (self.stride * steps(h))[:, None, None, None] + taps.t().flatten()
+        right = offset[..., 1] + (self.stride * steps(w))[:, None, None] + taps.flatten()  # B H W g K
 
         # Every pixel is a row of a table, and so is every zero of a frame around each image, for all that lies beyond.
         table = F.pad(x, (1, 1, 1, 1)).unflatten(1, (g, -1)).movedim(2, 4).flatten(0, 3)

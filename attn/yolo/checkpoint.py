@@ -30,7 +30,7 @@ _OURS = re.compile(r"(.+?)\.(?:mechanism\..+|alpha)")  # a tensor of an Attend, 
 
 def _classes() -> list[type]:
     """Every layer of ours that a checkpoint can name: Attend, the mechanisms, and what those are made of."""
-    modules = {"attn.blocks", "attn.controls", Attend.__module__} | {
+    modules = {"attn.blocks", "attn.controls", "attn.fresh", Attend.__module__} | {
         registry.card(slug).cls.__module__ for slug in registry.names()
     }
     found = [c for m in sorted(modules) for c in vars(importlib.import_module(m)).values() if isinstance(c, type)]

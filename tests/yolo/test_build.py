@@ -18,7 +18,8 @@ from trained import as_trained  # noqa: E402
 from ultralytics.nn import tasks  # noqa: E402
 from ultralytics.nn.modules import C2f  # noqa: E402
 
-from attn import controls  # noqa: E402
+import attn  # noqa: E402
+from attn import controls, records  # noqa: E402
 
 # Channels of C3 blocks 0 to 3 (the last is what SPPF reads) and of Detect's inputs, by width multiple and max_channels.
 WIDTHS = {
@@ -330,3 +331,26 @@ def test_a_bad_call_is_refused(options, words):
 def test_the_layer_has_none_of_the_names_that_ultralytics_writes():
     layer = yolo.Attend("se", [16], 0, "identity")
     assert not {"i", "f", "np", "type"} & {name for name, _ in [*layer.named_children(), *layer.named_parameters()]}
+
+
+@pytest.mark.proof
+@pytest.mark.filterwarnings("ignore")  # the exporter of torch warns of itself and of every shape it fixes
+@pytest.mark.parametrize("slug", [slug for slug in attn.names() if attn.card(slug).detector])
+def test_ultralytics_exports_every_mechanism_to_onnx(slug, tmp_path, monkeypatch):
+    """By the older exporter of torch, which knows fewer operators than the one of the contract."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    at = next(at for at, place in records.PLACES.items() if place.kind == attn.card(slug).detector)
+    torch.manual_seed(0)
+    y = yolo.build("yolov5n.yaml", slug, at, nc=3)
+    as_trained(y.model)
+    for name, tensor in y.model.named_parameters():
+        if "mechanism" in name:
+            nn.init.normal_(tensor, std=0.1)
+    x = torch.rand(1, 3, 96, 64)
+    with torch.no_grad():
+        wanted = y.model.eval()(x)[0]
+    session = runtime.InferenceSession(y.export(format="onnx", imgsz=(96, 64), simplify=False, verbose=False))
+    (given,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(given), wanted, atol=1e-2, rtol=1e-3)
