@@ -614,8 +614,8 @@ class Entry(NamedTuple):
 
     Args:
         params, macs: what it costs at the place, in multiply-adds for a picture of the runs' size.
-        arms: for each of its setups the row beside the plain detector and, where it has one, the row beside the
-            bottleneck of its size. Empty where there is no record.
+        arms: for each of its setups the row beside the plain detector and, where it has one, the row beside its other
+            control. Empty where there is no record.
     """
 
     card: Card
@@ -776,21 +776,20 @@ def forest(found: League) -> Drawing:
     if not any(pair for *_, pair in rows):
         axes.set_xlim(-2 * BAND, 2 * BAND)
     lines = _matplotlib("matplotlib.lines")
-    handles = [lines.Line2D([], [], color=c, marker=m, label=t) for t, c, m in _BESIDE.values()]
+    other = "a new convolution" if found.at.startswith("replace:") else "a bottleneck of its size"
+    names = {True: "beside the plain detector", False: f"beside {other}"}
+    handles = [lines.Line2D([], [], color=c, marker=m, label=names[plain]) for plain, (c, m) in _BESIDE.items()]
     handles.append(lines.Line2D([], [], color=FAINT, marker="|", linestyle="", label="could have shown"))
     figure.legend(handles=handles, loc="upper left", ncols=3, frameon=False, borderaxespad=0, handletextpad=0.5)
     return Drawing(figure)
 
 
-# Whether beside the plain detector: what the legend says, colour and mark.
-_BESIDE = {
-    True: ("beside the plain detector", COLOURS[0], "o"),
-    False: ("beside a bottleneck of its size", COLOURS[1], "s"),
-}
+# Whether beside the plain detector: colour and mark.
+_BESIDE = {True: (COLOURS[0], "o"), False: (COLOURS[1], "s")}
 
 
 def _mark(axes, y: float, row) -> None:
-    _, colour, mark = _BESIDE[row.control == "none"]
+    colour, mark = _BESIDE[row.control == "none"]
     if row.low is None:
         axes.plot(row.difference, y, mark, color=colour, markerfacecolor=PAPER, markersize=5)
         return
