@@ -14,48 +14,55 @@ from attn.contract import subject
 from attn.video.tam import _filtered
 
 
-def loops(x, W1, local_norm, W2, F1, global_norm, F2):
-    """The equations of TAM in evaluation mode, one element at a time, on nested lists.
+def _bn_relu(value, bn, i):
+    """ReLU of the evaluation-mode batch norm of one number; bn = (weight, bias, mean, variance, eps), row i."""
+    weight, bias, mean, var, eps = bn
+    return max(0.0, (value - mean[i]) / math.sqrt(var[i] + eps) * weight[i] + bias[i])
 
-    Args:
-        x: clips, B x T x C x H x W.
-        W1: the first convolution over time of the local branch, C/4 x C x k, zeros padded at both ends.
-        local_norm: the BN behind it, C/4 channels: (weights, biases, running means, running variances, eps).
-        W2: the second, C x C/4.
-        F1: the first linear layer of the global branch, 2T x T. global_norm: the BN behind it, 2T channels.
-        F2: the second, K x 2T.
+
+def loops(x, w1, bn1, w2, f1, bn2, f2):
+    """The module in evaluation mode, one output element at a time; returns y, nested like x.
+
+    x: B x T x C x H x W, a batch of clips of T frames.
+    w1: C/4 x C x L, first kernel over time of the local branch (no bias, zero padding; L is 3 in the paper).
+    bn1: (weight, bias, mean, variance, eps), four lists of C/4 numbers and one number.
+    w2: C x C/4, second kernel of the local branch, of length 1 (no bias, no trailing axis).
+    f1: 2T x T, first linear layer of the global branch (no bias), applied to each channel's T means.
+    bn2: like bn1, with lists of 2T numbers.
+    f2: K x 2T, second linear layer of the global branch (no bias); K taps. The offset
+        j - ceil(K/2), j from 1, is j - (K - 1) // 2 with j from 0 (the centre tap when K is odd).
     """
-    B, T, C, H, W = len(x), len(x[0]), len(x[0][0]), len(x[0][0][0]), len(x[0][0][0][0])
-    K, places = len(F2), [(i, j) for i in range(H) for j in range(W)]
-
-    def rectified(s, norm, n):
-        weight, bias, mean, variance, eps = norm
-        return max(0.0, weight[n] * (s - mean[n]) / math.sqrt(variance[n] + eps) + bias[n])
-
-    y = [[[[[0.0] * W for _ in range(H)] for _ in range(C)] for _ in range(T)] for _ in range(B)]
-    for b in range(B):
-        z = [[sum(x[b][t][c][i][j] for i, j in places) / (H * W) for t in range(T)] for c in range(C)]
-        hidden = []
-        for n in range(len(W1)):
-            row, k = [], len(W1[n][0])
+    T, C, H, W = len(x[0]), len(x[0][0]), len(x[0][0][0]), len(x[0][0][0][0])
+    D, E, K, L = len(w1), len(f1), len(f2), len(w1[0][0])
+    y = []
+    for clip in x:
+        m = [[sum(clip[t][c][h][w] for h in range(H) for w in range(W)) / (H * W) for t in range(T)] for c in range(C)]
+        hid = [[0.0] * T for _ in range(D)]
+        for d in range(D):
             for t in range(T):
-                s = 0.0
-                for c in range(C):
-                    for u in range(k):
-                        if 0 <= t + u - k // 2 < T:
-                            s += W1[n][c][u] * z[c][t + u - k // 2]
-                row.append(rectified(s, local_norm, n))
-            hidden.append(row)
+                s = sum(
+                    w1[d][c][k] * m[c][t + k - L // 2] for c in range(C) for k in range(L) if 0 <= t + k - L // 2 < T
+                )
+                hid[d][t] = _bn_relu(s, bn1, d)
+        v, theta = [[0.0] * T for _ in range(C)], [[0.0] * K for _ in range(C)]
         for c in range(C):
-            V = [1 / (1 + math.exp(-sum(W2[c][n] * hidden[n][t] for n in range(len(hidden))))) for t in range(T)]
-            h = [rectified(sum(F1[n][t] * z[c][t] for t in range(T)), global_norm, n) for n in range(len(F1))]
-            e = [math.exp(sum(F2[j][n] * h[n] for n in range(len(h)))) for j in range(K)]
             for t in range(T):
-                for i, j in places:
-                    for tap in range(K):
-                        frame = t + tap - K // 2
-                        if 0 <= frame < T:
-                            y[b][t][c][i][j] += e[tap] / sum(e) * V[frame] * x[b][frame][c][i][j]
+                s = sum(w2[c][d] * hid[d][t] for d in range(D))
+                v[c][t] = 1 / (1 + math.exp(-s)) if s >= 0 else math.exp(s) / (1 + math.exp(s))
+            g = [_bn_relu(sum(f1[e][t] * m[c][t] for t in range(T)), bn2, e) for e in range(E)]
+            logits = [sum(f2[k][e] * g[e] for e in range(E)) for k in range(K)]
+            exps = [math.exp(a - max(logits)) for a in logits]
+            theta[c] = [a / sum(exps) for a in exps]
+        out = [[[[0.0] * W for _ in range(H)] for _ in range(C)] for _ in range(T)]
+        for t in range(T):
+            for c in range(C):
+                for h in range(H):
+                    for w in range(W):
+                        for j in range(K):
+                            u = t + j - (K - 1) // 2
+                            if 0 <= u < T:
+                                out[t][c][h][w] += theta[c][j] * v[c][u] * clip[u][c][h][w]
+        y.append(out)
     return y
 
 
