@@ -13,20 +13,36 @@ from attn import broken, tasks
 
 
 def loops(x, w):
-    """Eq. 8 of the paper and the product, one output element at a time, on nested lists."""
-    B, C, H, W, k = len(x), len(x[0]), len(x[0][0]), len(x[0][0][0]), len(w)
-    y = [[[[0.0] * W for _ in range(H)] for _ in range(C)] for _ in range(B)]
-    for b in range(B):
-        z = [sum(x[b][c][i][j] for i in range(H) for j in range(W)) / (H * W) for c in range(C)]
-        for c in range(C):
-            t = 0.0
-            for j in range(k):
-                neighbour = c + j - (k - 1) // 2
-                if 0 <= neighbour < C:
-                    t += w[j] * z[neighbour]
-            for i in range(H):
-                for j in range(W):
-                    y[b][c][i][j] = x[b][c][i][j] / (1 + math.exp(-t))
+    """Efficient Channel Attention: z = GAP(x), s = sigmoid(conv1d_k(z)), y_c = s_c x_c.
+
+    Args:
+        x: The map x, nested B x C x H x W.
+        w: The one kernel w shared over the channel axis, k numbers, k odd; no bias.
+
+    Returns:
+        y, nested B x C x H x W.
+    """
+    k = len(w)
+    y = []
+    for xb in x:
+        channels, height, width = len(xb), len(xb[0]), len(xb[0][0])
+        z = []
+        for c in range(channels):
+            total = 0.0
+            for i in range(height):
+                for j in range(width):
+                    total += xb[c][i][j]
+            z.append(total / (height * width))
+        yb = []
+        for c in range(channels):
+            a = 0.0
+            for t in range(k):
+                n = c + t - (k - 1) // 2  # the neighbour under tap t; outside 0..C-1 the padding is zero
+                if 0 <= n < channels:
+                    a += w[t] * z[n]
+            s = 1.0 / (1.0 + math.exp(-a))
+            yb.append([[s * xb[c][i][j] for j in range(width)] for i in range(height)])
+        y.append(yb)
     return y
 
 

@@ -13,17 +13,42 @@ from attn.contract import subject
 
 
 def loops(x, w1, b1, w2, b2):
-    """Eqs. 2 to 4 of the paper, one output element at a time, on nested lists."""
-    B, C, H, W = len(x), len(x[0]), len(x[0][0]), len(x[0][0][0])
-    y = [[[[0.0] * W for _ in range(H)] for _ in range(C)] for _ in range(B)]
-    for b in range(B):
-        z = [sum(x[b][c][i][j] for i in range(H) for j in range(W)) / (H * W) for c in range(C)]
-        hidden = [max(0.0, b1[k] + sum(w1[k][c] * z[c] for c in range(C))) for k in range(len(w1))]
-        for c in range(C):
-            s = 1 / (1 + math.exp(-(b2[c] + sum(w2[c][k] * hidden[k] for k in range(len(hidden))))))
-            for i in range(H):
-                for j in range(W):
-                    y[b][c][i][j] = s * x[b][c][i][j]
+    """Squeeze-and-Excitation: z = mean of x over H x W, s = sigmoid(W_2 ReLU(W_1 z)), y_c = s_c x_c.
+
+    Args:
+        x: The map x, nested B x C x H x W.
+        w1: W_1 of the excitation, nested C/r x C.
+        b1: The bias added to W_1 z, C/r numbers.
+        w2: W_2 of the excitation, nested C x C/r.
+        b2: The bias added to W_2 ReLU(.), C numbers.
+
+    Returns:
+        y, nested B x C x H x W.
+    """
+    y = []
+    for xb in x:
+        channels, height, width = len(xb), len(xb[0]), len(xb[0][0])
+        z = []
+        for c in range(channels):
+            total = 0.0
+            for i in range(height):
+                for j in range(width):
+                    total += xb[c][i][j]
+            z.append(total / (height * width))
+        hidden = []
+        for m in range(len(w1)):
+            a = b1[m]
+            for c in range(channels):
+                a += w1[m][c] * z[c]
+            hidden.append(max(a, 0.0))
+        yb = []
+        for c in range(channels):
+            a = b2[c]
+            for m in range(len(w1)):
+                a += w2[c][m] * hidden[m]
+            s = 1.0 / (1.0 + math.exp(-a))
+            yb.append([[s * xb[c][i][j] for j in range(width)] for i in range(height)])
+        y.append(yb)
     return y
 
 

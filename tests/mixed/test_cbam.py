@@ -14,45 +14,51 @@ from attn.blocks import BatchNorm2d
 from attn.contract import subject
 
 
-def sigmoid(t):
-    return 1 / (1 + math.exp(-t))
-
-
 def loops(x, w0, b0, w1, b1, f, norm):
-    """Eqs. 1 to 3 of the paper, and the BN of the authors' code, one element at a time, on nested lists."""
-    B, C, H, W, k = len(x), len(x[0]), len(x[0][0]), len(x[0][0][0]), len(f[0])
-    places = [(i, j) for i in range(H) for j in range(W)]
-    y = [[[[0.0] * W for _ in range(H)] for _ in range(C)] for _ in range(B)]
-    for b in range(B):
-        means = [sum(x[b][c][i][j] for i, j in places) / (H * W) for c in range(C)]
-        peaks = [max(x[b][c][i][j] for i, j in places) for c in range(C)]
-        hidden = [
-            [max(0.0, b0[m] + sum(w0[m][c] * z[c] for c in range(C))) for m in range(len(w0))] for z in (means, peaks)
+    """CBAM, Eqs. 1 to 3: F' = M_c(F) F, then F'' = M_s(F') F', channel gate first.
+
+    Args:
+        x: The map F, nested B x C x H x W.
+        w0: W_0 of the shared MLP, nested C/r x C.
+        b0: The bias of W_0, C/r numbers.
+        w1: W_1 of the shared MLP, nested C x C/r.
+        b1: The bias of W_1, C numbers; each of the two passes of the MLP adds it.
+        f: The convolution f^{k x k}, nested 2 x k x k, k odd; f[0] reads the maximum, f[1] the mean.
+        norm: (weight, bias, mean, variance, eps) of the BN after f in evaluation, or None for no BN.
+
+    Returns:
+        F'', nested B x C x H x W.
+    """
+    k, y = len(f[0]), []
+    for xb in x:
+        cs, hs, ws = range(len(xb)), range(len(xb[0])), range(len(xb[0][0]))
+        a = [0.0 for _ in cs]
+        avg = [sum(xb[c][i][j] for i in hs for j in ws) / (len(hs) * len(ws)) for c in cs]
+        top = [max(xb[c][i][j] for i in hs for j in ws) for c in cs]
+        for z in (avg, top):
+            hidden = [max(b0[m] + sum(w0[m][c] * z[c] for c in cs), 0.0) for m in range(len(w0))]
+            for c in cs:
+                a[c] += b1[c] + sum(w1[c][m] * hidden[m] for m in range(len(w0)))
+        g = [[[xb[c][i][j] / (1.0 + math.exp(-a[c])) for j in ws] for i in hs] for c in cs]  # F'
+        pooled = [
+            [[max(g[c][i][j] for c in cs) for j in ws] for i in hs],
+            [[sum(g[c][i][j] for c in cs) / len(cs) for j in ws] for i in hs],
         ]
-        for c in range(C):
-            gate = sigmoid(sum(b1[c] + sum(w1[c][m] * h[m] for m in range(len(h))) for h in hidden))
-            for i, j in places:
-                y[b][c][i][j] = gate * x[b][c][i][j]
-        pooled = [[[0.0] * W for _ in range(H)] for _ in range(2)]
-        for i, j in places:
-            pooled[0][i][j] = max(y[b][c][i][j] for c in range(C))
-            pooled[1][i][j] = sum(y[b][c][i][j] for c in range(C)) / C
-        spatial = {}
-        for i, j in places:
-            s = 0.0
-            for p in range(2):
-                for u in range(k):
-                    for v in range(k):
-                        row, column = i + u - k // 2, j + v - k // 2
-                        if 0 <= row < H and 0 <= column < W:
-                            s += f[p][u][v] * pooled[p][row][column]
-            if norm:
-                weight, bias, mean, variance, eps = norm
-                s = weight * (s - mean) / math.sqrt(variance + eps) + bias
-            spatial[i, j] = sigmoid(s)
-        for c in range(C):
-            for i, j in places:
-                y[b][c][i][j] *= spatial[i, j]
+        yb = [[[0.0 for _ in ws] for _ in hs] for _ in cs]
+        for i in hs:
+            for j in ws:
+                v = 0.0
+                for q in range(2):
+                    for p in range(k):
+                        for t in range(k):
+                            row, col = i + p - (k - 1) // 2, j + t - (k - 1) // 2
+                            if row in hs and col in ws:  # outside the map the padding is zero
+                                v += f[q][p][t] * pooled[q][row][col]
+                if norm is not None:
+                    v = norm[0] * (v - norm[2]) / math.sqrt(norm[3] + norm[4]) + norm[1]
+                for c in cs:
+                    yb[c][i][j] = g[c][i][j] / (1.0 + math.exp(-v))
+        y.append(yb)
     return y
 
 

@@ -24,7 +24,7 @@ def loops(x, w1, bn1, w2, f1, bn2, f2):
     """The module in evaluation mode, one output element at a time; returns y, nested like x.
 
     x: B x T x C x H x W, a batch of clips of T frames.
-    w1: C/4 x C x L, first kernel over time of the local branch (no bias, zero padding; L is 3 in the paper).
+    w1: C/4 x C x L, first kernel over time of the local branch (no bias, zero padding; L is 3 by default).
     bn1: (weight, bias, mean, variance, eps), four lists of C/4 numbers and one number.
     w2: C x C/4, second kernel of the local branch, of length 1 (no bias, no trailing axis).
     f1: 2T x T, first linear layer of the global branch (no bias), applied to each channel's T means.
