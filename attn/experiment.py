@@ -480,14 +480,14 @@ def _controls(what: Plan, channels: int | None) -> list[Plan]:
         # The plain detector from other weights stands beside the one from the early ones.
         file = weights_file("early", what.data, what.model, what.base)
         return [dataclasses.replace(plain, weights="early", weights_hash=_file_hash(file))] if file.is_file() else []
-    if str(what.at).startswith("replace:"):  # beside what gave its place up stands one that has to learn it anew
-        bottleneck = FRESH if what.slug != FRESH else None
+    if str(what.at).startswith("replace:"):  # beside what replaces a convolution stands one that learns its place anew
+        second = FRESH if what.slug != FRESH else None
     else:
-        bottleneck = nearest(what.slug, channels, **what.options) if channels else None
-    if bottleneck is None:
+        second = nearest(what.slug, channels, **what.options) if channels else None
+    if second is None:
         return [plain]
-    hashed = _module_hash(bottleneck)
-    return [plain, dataclasses.replace(what, slug=bottleneck, options={}, start="plain", module_hash=hashed)]
+    hashed = _module_hash(second)
+    return [plain, dataclasses.replace(what, slug=second, options={}, start="plain", module_hash=hashed)]
 
 
 def _trainer(slug: str):
@@ -592,6 +592,7 @@ class Row:
         p: Holm's, over the rows. engagement: mean of ``moved``. detectable: the difference that these pairs would
             have shown with 80 % power.
         verdict: better, worse, equivalent, cannot tell, or ``""`` where the runs were not full ones.
+        setup: of the runs, see :attr:`Plan.setup`.
     """
 
     mechanism: str
@@ -605,6 +606,7 @@ class Row:
     detectable: float | None = None
     verdict: str = ""
     current: bool = True
+    setup: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -704,27 +706,36 @@ def compare(
 
 
 def _tuned(slug: str, found: list[Record], remarks: dict[str, None]) -> list[Record]:
-    """The records of a small task at the best rate of each arm, those of the mechanism beside those of the control."""
+    """The records of a small task at the best rate of each arm, those of the mechanism beside those of the control.
+
+    Controls that a record names are read where they are not among ``found``. What is left out is said in ``remarks``.
+    """
+    known = {r.plan.name: r for r in found if r.plan.slug == slug}
+    for record in list(known.values()):
+        for name in record.controls.values():
+            known.setdefault(name, Record.load(_folder(record.plan.profile) / name))
     chosen = []
-    for setup in _grouped(r for r in found if r.plan.slug == slug):
-        best = {}
-        for condition in ("plain", TASK_CONTROL):
+    for alike in _grouped(known.values()):
+        best = {"plain": {}, TASK_CONTROL: {}}
+        for condition in best:
             rates: dict[float, dict[int, Record]] = {}
-            for record in setup:
+            for record in alike:
                 if record.plan.condition == condition:
                     rates.setdefault(record.plan.lr0, {})[record.plan.seed] = record
-            most = max(map(len, rates.values()), default=0)
-            whole = {rate: runs for rate, runs in rates.items() if len(runs) == most}
-            if whole:
-                rate = max(whole, key=lambda r: sum(run.metrics["tuning"] for run in whole[r].values()))
-                best[condition] = whole[rate]
-                tried = ", ".join(f"{r:g}" for r in sorted(whole))
-                chosen_by = f", the best of {tried} on other examples" if len(whole) > 1 else ""
-                who = slug if condition == "plain" else "its control"
+            who, most = slug if condition == "plain" else "its control", max(map(len, rates.values()), default=0)
+            for rate in [rate for rate in rates if len(rates[rate]) < most]:
+                remarks[f"Left out: {who} at {rate:g}, with {len(rates.pop(rate))} seeds of {most}."] = None
+            if rates:
+                rate = max(rates, key=lambda r: sum(run.metrics["tuning"] for run in rates[r].values()))
+                best[condition] = rates[rate]
+                tried = ", ".join(f"{r:g}" for r in sorted(rates))
+                chosen_by = f", the best of {tried} on other examples" if len(rates) > 1 else ""
                 remarks[f"Learning rate of {who}: {rate:g}{chosen_by}."] = None
-        for seed, record in best.get("plain", {}).items():
-            if beside := best.get(TASK_CONTROL, {}).get(seed):
+        for seed, record in best["plain"].items():
+            if beside := best[TASK_CONTROL].get(seed):
                 chosen.append(dataclasses.replace(record, controls={TASK_CONTROL: beside.plan.name}))
+            else:
+                remarks[f"Left out: seed {seed} of {slug}, whose control has none at its best rate."] = None
     return chosen
 
 
@@ -781,6 +792,7 @@ def _pair(
         difference=mean,
         engagement=sum(moved) / len(moved) if moved else None,
         current=all(r.current for r in group),
+        setup=group[0].plan.setup,
     )
     return row, differences, sum(images) / len(images)
 

@@ -37,7 +37,11 @@ from .fresh import FRESH
 
 
 class Place(NamedTuple):
-    """What stands at a place in YOLOv5n, and in which way a card's ``detector`` takes it."""
+    """A place in YOLOv5n.
+
+    Args:
+        channels, stride: of the map there. kind: the ``detector`` of the cards whose mechanisms stand there.
+    """
 
     channels: int
     stride: int

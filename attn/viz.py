@@ -180,15 +180,11 @@ def _said(slug: str) -> str:
     """What the records say of a mechanism beside the plain detector, or its small task's control, for each setup."""
     from . import experiment, tasks
 
-    # A quick run says nothing, and what a condition changes is not the mechanism's own doing; a control is a condition.
-    to, beside, where = "none", "mAP50-95 beside the plain detector", {"condition": "plain"}
+    to, beside = "none", "mAP50-95 beside the plain detector"
     if registry.card(slug).detector is None:
-        to, beside, where = "control", f"accuracy beside {tasks.of(slug).CONTROL}", {}
-    found = [r for r in experiment.read(slug, **where) if r.plan.profile != "quick"]
-    if all(r.plan.condition == experiment.TASK_CONTROL for r in found):  # a control is on record before its mechanism
-        found = []
-    if all(r.plan.condition != "plain" for r in found):
-        return "no run of record yet"
+        to, beside = "control", f"accuracy beside {tasks.of(slug).CONTROL}"
+    # A quick run says nothing, and what a condition changes is not the mechanism's own doing.
+    found = [r for r in experiment.read(slug, condition="plain") if r.plan.profile != "quick"]
     said = []
     for setup in dict.fromkeys((r.plan.profile, r.plan.data, str(r.plan.at or "")) for r in found):
         alike = [r for r in found if (r.plan.profile, r.plan.data, str(r.plan.at or "")) == setup]
@@ -199,7 +195,7 @@ def _said(slug: str) -> str:
                 f"{runs}{row.mechanism.removeprefix(slug)}: {row.difference:+.4f} {beside}"
                 f"{interval}, {row.n} pairs" + (f": {row.verdict}" if row.verdict else "")
             )
-    return "; ".join(said)
+    return "; ".join(said) or "no run of record yet"
 
 
 @_styled
@@ -722,10 +718,9 @@ def league(data: str, at: str, profile: str = "record") -> League:
         compared = [experiment.compare(slugs, to="none", records=found)]
         if beside := [record for record in found if len(record.controls) > 1]:
             compared.append(experiment.compare(slugs, records=beside))
-        squares = {row.mechanism: row for row in compared[-1].rows} if beside else {}
+        squares = compared[1].rows if beside else []
         for row in compared[0].rows:
-            both = (row, squares[row.mechanism]) if row.mechanism in squares else (row,)
-            arms[row.mechanism.partition(" ")[0]].append(both)
+            arms[row.setup["slug"]].append((row, *(square for square in squares if square.setup == row.setup)))
         notes = dict.fromkeys(note for one in compared for note in one.notes)
     side = experiment.SIZES[data] // stride
     entries = [

@@ -388,9 +388,29 @@ def test_both_arms_of_a_small_task_stand_at_their_best_rate(small):
 def test_a_rate_that_lacks_a_seed_is_not_chosen(small):
     for seed, rate in ((0, 0.01), (0, 0.1), (1, 0.1)):
         experiment.run("se", profile="record", device="cpu", seed=seed, lr0=rate)
-    (row,) = experiment.compare("se", profile="record").rows
+    found = experiment.compare("se", profile="record")
+    (row,) = found.rows
     assert row.n == 2
     assert row.difference == pytest.approx(0.6 + 0.005 - 0.5)
+    assert {note for note in found.notes if note.startswith("Left out")} == {
+        "Left out: se at 0.01, with 1 seeds of 2.",
+        "Left out: its control at 0.01, with 1 seeds of 2.",
+    }
+
+
+def test_the_control_of_a_small_task_is_found_by_its_name(small):
+    record = experiment.run("se", profile="record", device="cpu")
+    alone = experiment.compare("se", records=[record])
+    assert alone.rows == experiment.compare("se", profile="record").rows
+    assert alone.rows == experiment.compare("se", condition="plain").rows
+
+
+def test_a_seed_without_a_control_is_said(small):
+    for seed, rate in ((0, 0.01), (0, 0.1), (1, 0.01), (2, 0.1)):
+        experiment.run("se", profile="record", device="cpu", seed=seed, lr0=rate)
+    found = experiment.compare("se", profile="record")
+    assert [row.n for row in found.rows] == [1]
+    assert "Left out: seed 1 of se, whose control has none at its best rate." in found.notes
 
 
 def test_a_small_task_refuses_what_only_a_detector_has(small, fit):

@@ -26,13 +26,7 @@ def loops(x, w):
     y = []
     for xb in x:
         channels, height, width = len(xb), len(xb[0]), len(xb[0][0])
-        z = []
-        for c in range(channels):
-            total = 0.0
-            for i in range(height):
-                for j in range(width):
-                    total += xb[c][i][j]
-            z.append(total / (height * width))
+        z = [sum(map(sum, xb[c])) / (height * width) for c in range(channels)]
         yb = []
         for c in range(channels):
             a = 0.0

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SE against loops written from the paper's equations, and against torchvision's and timm's own versions."""
 
+import importlib.util
 import math
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 import attn
+from attn import tasks
 from attn.contract import subject
 
 
@@ -28,13 +30,7 @@ def loops(x, w1, b1, w2, b2):
     y = []
     for xb in x:
         channels, height, width = len(xb), len(xb[0]), len(xb[0][0])
-        z = []
-        for c in range(channels):
-            total = 0.0
-            for i in range(height):
-                for j in range(width):
-                    total += xb[c][i][j]
-            z.append(total / (height * width))
+        z = [sum(map(sum, xb[c])) / (height * width) for c in range(channels)]
         hidden = []
         for m in range(len(w1)):
             a = b1[m]
@@ -92,3 +88,52 @@ def test_keeps_one_hidden_unit():
 def test_refuses_a_reduction_below_one():
     with pytest.raises(ValueError, match="reduction must be at least 1, not 0"):
         attn.create("se", 64, reduction=0)
+
+
+# The stamps
+
+photographs = pytest.mark.skipif(
+    importlib.util.find_spec("skimage") is None, reason="the photographs are scikit-image's"
+)
+
+
+@photographs
+def test_the_stamp_says_which_change_is_wanted():
+    x, target, red = tasks.se.stamps(32, seed=3, side=16)
+    assert x.shape == (32, len(tasks.se.STAMP_CHANNELS), 16, 16)
+    wanted = torch.where(red[:, None, None], x[:, 3], x[:, 4])
+    assert torch.equal(target[:, 0], wanted)
+    assert 0 < red.sum() < 32
+    for image, is_red in zip(x, red, strict=True):
+        stamped = (image[0] != image[2]) | (image[0] != image[1])  # grey has three equal channels
+        assert stamped.sum() == 64
+        assert ((image[0] - image[2])[stamped] == (1 if is_red else -1)).all()
+
+
+@photographs
+def test_the_changes_are_those_of_the_brightness():
+    x, _, _ = tasks.se.stamps(4, seed=0)
+    brightness = x[:, 7]
+    torch.testing.assert_close(x[:, 3, :, :-1], 5 * brightness.diff(dim=2).abs())
+    torch.testing.assert_close(x[:, 4, :-1], 5 * brightness.diff(dim=1).abs())
+
+
+@photographs
+def test_a_seed_fixes_the_draw_and_held_out_draws_from_elsewhere():
+    first, again, other, elsewhere = (
+        tasks.se.stamps(8, **k)[0] for k in ({"seed": 1}, {"seed": 1}, {"seed": 2}, {"seed": 1, "held_out": True})
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, elsewhere)
+
+
+@photographs
+def test_se_solves_what_a_readout_alone_cannot():
+    torch.manual_seed(0)
+    x, target, _ = tasks.se.stamps(256)
+    new, new_target, _ = tasks.se.stamps(64, seed=1, held_out=True)
+    se = tasks.learn(nn.Sequential(attn.create("se", 8, reduction=1), nn.Conv2d(8, 1, 1)), x, target)
+    alone = tasks.learn(nn.Conv2d(8, 1, 1), x, target)
+    assert tasks.error(se, new, new_target) < 0.05
+    assert tasks.error(alone, new, new_target) > 0.15
