@@ -8,11 +8,13 @@ A run is defined by its :class:`Plan`; its key is a hash over all of the plan, a
 verdict.
 """
 
+import ast
 import contextlib
 import dataclasses
 import hashlib
 import importlib
 import inspect
+import io
 import json
 import math
 import os
@@ -20,6 +22,7 @@ import platform
 import re
 import subprocess
 import time
+import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -79,7 +82,7 @@ class Plan:
         own_rate: learning rate of the new layer as a multiple of lr0.
         augment: what ultralytics calls its augmentation arguments, where not at their defaults.
         curve: whether every epoch is validated, or the last alone.
-        module_hash: over the source of the mechanism's file. recipe: the version of the training code.
+        module_hash: over the code of the mechanism's file, docstrings and card aside. recipe: the version of the training code.
     """
 
     slug: str
@@ -181,7 +184,7 @@ class Record:
 
     @property
     def current(self) -> bool:
-        """Whether the module's source is still the one this record was made with."""
+        """Whether the module's code is still the one this record was made with."""
         return self.plan.module_hash == _module_hash(self.plan.slug)
 
     @classmethod
@@ -293,7 +296,7 @@ def _task(slug: str):
 def _task_plan(task, slug, options, at_hand, condition, seed, profile, device, given) -> Plan:
     """The plan of a small task. What a detector's plan says of its place is refused unless it is left at its default.
 
-    ``data_hash`` is over the source that draws the examples and trains.
+    ``data_hash`` is over the code that draws the examples and trains.
     """
     fixed = {"data": task.DATA, "model": "task", "at": None, "start": "plain", "weights": None, "base": 0}
     for name, value in at_hand.items():
@@ -315,7 +318,7 @@ def _task_plan(task, slug, options, at_hand, condition, seed, profile, device, g
         augment={},
         curve=True,
         threads=1,
-        data_hash=_file_hash(Path(task.__file__)),
+        data_hash=_code_hash(Path(task.__file__).read_text("utf-8")),
         weights_hash=None,
         module_hash=_module_hash(slug),
         versions=versions(),
@@ -362,15 +365,42 @@ def _weights(weights: str | None, data: str, model: str, base: int, profile: str
 
 
 def _module_hash(slug: str) -> str | None:
-    """Over the source file of a mechanism or control; None for the plain detector."""
+    """Over the code of a mechanism or control; None for the plain detector."""
     if slug == "none":
         return None
     cls = CONTROLS[slug] if slug in CONTROLS else registry.card(slug).cls
-    return _file_hash(Path(inspect.getsourcefile(cls)))
+    return _code_hash(Path(inspect.getsourcefile(cls)).read_text("utf-8"))
+
+
+def _code_hash(source: str) -> str:
+    """Over what a source file does: docstrings, comments, blank lines and the facts of a card may change.
+
+    Of a card, what a training reads counts: ``from_conv``. The names taken from the register are the card's words.
+    """
+    lines, gone = source.splitlines(), set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            gone.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+        if isinstance(node, ast.ImportFrom) and node.module == "registry":
+            gone.update(range(node.lineno, node.end_lineno + 1))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "register":
+            for fact in node.keywords:
+                if fact.arg != "from_conv":
+                    gone.update(range(fact.lineno, fact.value.end_lineno + 1))
+    left = [line.rstrip() for number, line in enumerate(lines, 1) if number not in gone]
+    return _digest("\n".join(filter(None, left)).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return _digest(path.read_bytes())
 
 
 def _home() -> Path:

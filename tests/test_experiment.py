@@ -121,6 +121,47 @@ def test_weights(home):
     assert experiment.plan("se").weights_hash != plan.weights_hash
 
 
+SOURCE = '''
+"""A gate."""
+from torch import nn
+from ..registry import Map, register
+
+@register(
+    name="Gate",  # a fact
+    hosts=(
+        "one",
+    ),
+    from_conv={"weight": "weight"},
+)
+class Gate(nn.Module):
+    """What it does,
+
+    in two lines."""
+
+    def forward(self, x):  # B C H W
+        return x * "# no comment"
+'''
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "same"),
+    [
+        ('"""A gate."""', '"""A gate of ours,\nSection 3."""', True),
+        ("    in two lines.", "    in a few more lines.\n\n    Differs: nothing known.", True),
+        ('name="Gate",  # a fact', 'name="The gate",\n    year=2018,', True),
+        ('        "one",\n', '        "one",\n        "two",\n', True),
+        ("import Map, register", "import Host, Map, register", True),
+        ("  # B C H W", "", True),
+        ("x * ", "2 * x * ", False),
+        ('"# no comment"', '"# another"', False),
+        ('{"weight": "weight"}', '{"weight": "bias"}', False),
+    ],
+)
+def test_what_is_said_about_the_code_is_not_hashed(was, becomes, same):
+    assert SOURCE.count(was) == 1
+    assert (experiment._code_hash(SOURCE) == experiment._code_hash(SOURCE.replace(was, becomes))) is same
+
+
 # Running
 
 

@@ -5,7 +5,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import re
@@ -334,8 +333,7 @@ def module_at(commit, slug):
     found = [f for f in files if re.fullmatch(pattern, f)]
     if len(found) != 1:
         return f"{len(found)} files"
-    shown = subprocess.run(["git", "show", f"{commit}:{found[0]}"], cwd=ROOT, capture_output=True, check=True).stdout
-    return hashlib.sha256(shown).hexdigest()[:16]
+    return experiment._code_hash(git(ROOT, "show", f"{commit}:{found[0]}"))
 
 
 def history():
