@@ -5,6 +5,7 @@
 # make test    the same environment, then the tests
 # make proof   the long tests: compile, export, ONNX, gradients against differences, the whole data set
 # make serve   the built site in a browser, on this machine only
+# make mutate S=se   puts each error of attn/broken/se.py in the place of ours: its test turns red (without S: all)
 # make chapter S=se   one mechanism: its contract tests, its quick run, its page
 # make records   trains what is missing of the study; CHECK=1 repeats one run; ARGS='--data digits' chooses
 # make format  every file in the form that git holds (no outputs in notebooks, their first cell, ruff's layout)
@@ -36,7 +37,7 @@ endif
 venv := .venv/bin/python
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup book serve chapter test proof matrix records format workflows clean
+.PHONY: setup book serve chapter test proof matrix mutate records format workflows clean
 
 setup:
 	@$(PYTHON) book/tools/install.py $(CHOSEN) $(if $(TORCH_INDEX),--torch-index '$(TORCH_INDEX)')
@@ -58,6 +59,9 @@ proof: setup
 
 matrix: setup
 	@$(venv) -m pytest -n 2 tests/yolo/test_matrix.py
+
+mutate: setup
+	@$(venv) -m pytest -s tests/test_mutate.py $(if $(S),-k '[$(S)]')
 
 chapter: setup
 	@test -n '$(S)' || { echo 'make chapter S=se: which mechanism?'; exit 2; }

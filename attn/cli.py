@@ -15,12 +15,14 @@ import contextlib
 import importlib
 import inspect
 import io
+import logging
 import os
 import platform
 import re
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -131,6 +133,13 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     new.add_argument("--batch", type=int, default=1, metavar="B", help="images, for the bytes kept for backward (1)")
     options(new)
 
+    new = verb(_bench, "attn bench se cbam --quick")
+    new.add_argument("slugs", nargs="*", metavar="SLUG", help="mechanisms; attn list shows them; all by default")
+    new.add_argument("--quick", action="store_true", help="the two smaller maps, without rivals; nothing is kept")
+    new.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (the default), cuda, cuda:1")
+    new.add_argument("--threads", type=int, default=1, metavar="N", help="of a CPU (1)")
+    new.add_argument("--batch", type=int, default=2, metavar="B", help="images at a time (2)")
+
     new = verb(_insert, "attn insert yolov5s.yaml se --at 9 -o yolov5s-se.yaml")
     new.add_argument("model", metavar="MODEL", help="a model file, or a name that ultralytics knows")
     slug(new)
@@ -159,6 +168,13 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
     new = verb(_yolo, "attn yolo train model=yolov5s-se.yaml data=my-data.yaml epochs=100")
     new.add_argument("words", nargs="*", metavar="WORD", help="what yolo takes; attn yolo help lists it")
+
+    new = verb(_check, "attn check mine:Attention --channels 64")
+    new.add_argument("target", metavar="MODULE:CLASS|SLUG", help="a class that Python can import; or a mechanism")
+    new.add_argument("--channels", type=int, metavar="C", help="channels of the input, and the class's argument (64)")
+    new.add_argument("--args", metavar="ARGS", help="the class's arguments instead: '64, 64, 1', 'dim=64, heads=8'")
+    new.add_argument("--quick", action="store_true", help="without compile, export and ONNX")
+    new.add_argument("--full", action="store_true", help="with inductor, half a minute more")
 
     verb(_doctor, "attn doctor")
     return parser, verbs
@@ -262,6 +278,26 @@ def _cost(args) -> None:
     from .measure import cost
 
     print(cost(args.slug, (args.batch, args.channels, *args.size), **_options(args.slug, args.option)))
+
+
+def _bench(args) -> None:
+    """Time mechanisms beside other implementations, at the maps that YOLOv5s makes of 640 px.
+
+    All are run in turns in one process, so a ratio tells more than a time. Without --quick the times are kept in
+    data/results/bench/<device>.json, mechanism by mechanism.
+    """
+    from .measure import bench
+
+    slugs = args.slugs or names()
+    for slug in slugs:
+        card(slug)  # an unknown one is refused before anything is measured
+    for slug in slugs:
+        measured = bench(slug, quick=args.quick, device=args.device, threads=args.threads, batch=args.batch)
+        print(measured, end="\n\n", flush=True)
+        if not args.quick:
+            path = measured.save()
+    if not args.quick:
+        print(f"written: {path}", file=sys.stderr)
 
 
 def _insert(args) -> None:
@@ -377,6 +413,120 @@ def _yolo(args) -> None:
     from .yolo.command import yolo
 
     yolo(words, trust=len(words) < len(args.words))
+
+
+def _check(args) -> int:
+    """Hold a module of yours to the contract of the mechanisms: sizes, batch, gradients, half precision, export.
+
+    A line for each promise says whether it is kept, and what was measured or what is wrong. The class is imported as
+    Python does it from this folder, called with the number of channels or with --args, and given maps of B C H W. One
+    that is derived from a mechanism is held to the promises of its card, too. The exit status is 1 when a promise is
+    broken.
+    """
+    from . import contract
+
+    s = _subject(args.target, args.channels, args.args)
+    promises = [p for p in (contract.CHECKS if s.card else contract.ANY) if args.full or p not in contract.FULL]
+    if args.quick:
+        promises = [p for p in promises if p not in contract.SLOW]
+    width, broken = max(map(len, promises)), 0
+    print(f"{'promise':{width}}  kept      measured, or what is wrong")
+    for promise in promises:
+        with _quiet():
+            found = contract.ask(s, promise)
+        number = "" if found.number is None else f"{found.number:.4g}"
+        print(f"{promise:{width}}  {found.state:8}  {found.reason or number}".rstrip(), flush=True)
+        broken += found.state == "no"
+    print(f"{broken} of {len(promises)} promises broken")
+    return 1 if broken else 0
+
+
+def _subject(target: str, channels: int | None, arguments: str | None):
+    """What ``attn check`` was given, as something to check.
+
+    Raises:
+        ValueError: it cannot be imported or built.
+        RuntimeError: it does not run on an ordinary map.
+    """
+    import torch
+    from torch import nn
+
+    from .contract import Subject, line
+
+    if channels is not None and channels < 1:
+        raise ValueError(f"--channels must be at least 1, not {channels}")
+    module, colon, name = target.partition(":")
+    if not colon and ("." in target or "/" in target):
+        raise ValueError(f"a class is given as package.module:Class, not {target!r}")
+    cls = _imported(module, name) if colon else card(target).cls
+    given, named = _arguments(arguments) if arguments is not None else ((), {})
+    facts = getattr(cls, "card", None)
+    if isinstance(facts, Card) and arguments is None:
+        s = Subject(cls, facts.example, facts.widths, facts, channels or 64)
+    else:
+        count = channels or next((a for a in (*given, *named.values()) if type(a) is int and a > 0), 64)
+
+        def example(channels: int, size: tuple[int, int], batch: int = 2) -> tuple[torch.Tensor, ...]:
+            return (torch.randn((batch, channels, *size), generator=torch.Generator().manual_seed(0)),)
+
+        if arguments is None:
+            s = Subject(cls, example, near=count)
+        else:
+            s = Subject(lambda _: cls(*given, **named), example, (count, 0))
+    words = str(s.width) if arguments is None else arguments
+    with _quiet():
+        try:
+            built = s.build(s.width)
+        except Exception as e:
+            raise ValueError(f"{target} cannot be built as {name or cls.__name__}({words}): {line(e)}") from e
+        if not isinstance(built, nn.Module):
+            raise ValueError(f"{target} gives no torch.nn.Module, but {type(built).__name__}")
+        x = s.inputs()
+        try:
+            s.module()(*x)
+        except Exception as e:
+            shapes = " and ".join("×".join(map(str, t.shape)) for t in x)
+            raise RuntimeError(f"{name or cls.__name__}({words}) does not run on a map of {shapes}: {line(e)}") from e
+    return s
+
+
+def _imported(module: str, name: str) -> Any:
+    """A class by the module and the name that ``package.module:Class`` gives."""
+    from .contract import line
+
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as python -m has it
+    try:
+        with _quiet():
+            found = importlib.import_module(module)
+    except Exception as e:
+        hint = f" (a file is named without its ending: {module[:-3]}:{name})" if module.endswith(".py") else ""
+        raise ValueError(f"{module!r} cannot be imported: {line(e)}{hint}") from e
+    if not callable(cls := getattr(found, name, None)):
+        classes = [n for n, c in vars(found).items() if inspect.isclass(c) and not n.startswith("_")]
+        raise ValueError(unknown(f"class of {module}", name, classes))
+    return cls
+
+
+def _arguments(text: str) -> tuple[tuple, dict[str, Any]]:
+    """``"64, heads=8"`` as the arguments of a call."""
+    try:
+        call = ast.parse(f"call({text})", mode="eval").body
+        return tuple(map(ast.literal_eval, call.args)), {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+    except (ValueError, SyntaxError, AttributeError, TypeError):
+        raise ValueError(f"--args takes Python values such as '64, 64, 1' or 'dim=64, heads=8', not {text!r}") from None
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without what torch and a module say on the way."""
+    was = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(was)
 
 
 def _doctor(args) -> int:

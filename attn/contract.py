@@ -2,19 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract: what every mechanism promises, one function a promise.
 
-A check builds modules, runs them and returns the number it measured; a broken promise raises ``AssertionError`` with
-one readable line. The test suite runs every check over the register. A promise that a mechanism cannot keep stands in
-its card (``limits``) with the reason, and the suite makes sure that it is indeed not kept.
+A check builds modules, runs them and returns the number it measured: a difference as a ``float``, a count as an
+``int``. A broken promise raises ``AssertionError`` with one readable line, or whatever the module raises; one that this
+machine cannot ask raises :class:`Elsewhere`. The test suite runs every check over the register and keeps what it found
+for the page (``read``, ``keep``, ``states``); ``attn check`` runs them over a module of the reader's. A promise that a
+mechanism cannot keep stands in its card (``limits``) with the reason, and the suite makes sure that it is indeed not
+kept.
 """
 
+import contextlib
 import copy
+import functools
+import hashlib
+import inspect
+import json
+import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from . import registry
 from .registry import Card, Map, card
 
 SIZES = ((20, 20), (13, 17), (7, 4), (1, 9), (1, 1))
@@ -24,40 +37,48 @@ SIZES = ((20, 20), (13, 17), (7, 4), (1, 9), (1, 1))
 ROUNDING = 1e-4
 
 
+class Elsewhere(Exception):
+    """The promise cannot be asked on this machine; the message says what it needs."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is checked: how to build it and how to feed it.
 
     Args:
-        build: ``build(channels)`` gives a fresh module.
+        build: ``build(channels)`` gives a fresh module; where there is a card it takes the options, too.
         example: ``example(channels, size, batch)`` gives its inputs.
-        widths: smallest channel count, and the number that every channel count is a multiple of.
+        widths: smallest channel count, and the number that every channel count is a multiple of, or 0 where there is
+            this one count only.
         card: the mechanism's card, or None for a module that is not in the register.
+        near: the channel count that most checks take, or the nearest below that it can have.
     """
 
-    build: Callable[[int], nn.Module]
+    build: Callable[..., nn.Module]
     example: Callable[..., tuple[Tensor, ...]]
     widths: tuple[int, int] = (8, 8)
     card: Card | None = None
+    near: int = 64
 
     @property
     def width(self) -> int:
-        """A channel count that it takes, near 64."""
+        """The channel count that most checks take."""
         smallest, multiple = self.widths
-        return max(smallest, 64 // multiple * multiple)
+        return max(smallest, self.near // multiple * multiple) if multiple else smallest
 
-    def module(self, channels: int | None = None, train: bool = False) -> nn.Module:
+    def module(self, channels: int | None = None, train: bool = False, spread: float = 0.3) -> nn.Module:
         """A module with random weights and running statistics.
 
-        A gate or a scale that starts at zero would let a wrong version pass, so nothing keeps its initial value.
+        A gate or a scale that starts at zero would let a wrong version pass, so nothing keeps its initial value: noise
+        with a standard deviation of ``spread`` is added.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             module = self.build(channels or self.width)
-            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            for name, tensor in _own(module):
                 if tensor.is_floating_point():
                     noise = torch.randn_like(tensor)
-                    tensor.data = 0.5 + noise.abs() if name.endswith("running_var") else tensor.data + 0.3 * noise
+                    tensor.data = 0.5 + noise.abs() if name.endswith("running_var") else tensor.data + spread * noise
         return module.train(train)
 
     def inputs(self, channels: int | None = None, size=(20, 20), batch=2) -> tuple[Tensor, ...]:
@@ -67,11 +88,13 @@ class Subject:
 def subject(slug: str, **options) -> Subject:
     """The mechanism ``slug`` as something to check."""
     facts = card(slug)
-    return Subject(lambda channels: facts.cls(channels, **options), facts.example, facts.widths, facts)
+    build = lambda channels, **more: facts.cls(channels, **options | more)  # noqa: E731
+    return Subject(build, facts.example, facts.widths, facts)
 
 
 CHECKS: dict[str, Callable[[Subject], float]] = {}
-SLOW = {"gradcheck", "compile", "export", "onnx"}  # seconds each: the long tier
+FULL = {"inductor"}  # half a minute each: only on request
+SLOW = {"compile", "export", "onnx", *FULL}  # seconds each: the long tier
 
 
 def promise(check):
@@ -147,12 +170,35 @@ def shaped(s: Subject, inputs, output) -> None:
 @promise
 @torch.no_grad()
 def widths(s: Subject) -> float:
-    """Every allowed channel count from the smallest to 1024 builds with default options and runs."""
+    """Every allowed channel count from the smallest to 1024 builds with default options, without an empty parameter."""
     smallest, multiple = s.widths
     counts = range(max(smallest, multiple), 1025, multiple) if multiple else (smallest,)
+    built = large = 0
     for channels in counts:
-        finite(s.build(channels).eval()(*s.inputs(channels, (4, 4), 1)), f"{channels} channels")
-    return len(counts)
+        if large > 2**20 and channels.bit_count() > 1:  # then shapes alone, and numbers at the powers of two
+            with contextlib.suppress(Exception):  # which real tensors then judge
+                built += _runs(s, channels, "meta") is not None
+                continue
+        size = _runs(s, channels, "cpu")
+        built, large = built + (size is not None), size or large
+    return built
+
+
+def _runs(s: Subject, channels: int, device: str) -> int | None:
+    """How many parameters it has at this channel count, or None where it refuses it, as one without a card may."""
+    try:
+        with torch.device(device):
+            module = s.build(channels).eval()
+    except (ValueError, AssertionError):
+        if s.card is not None:
+            raise
+        return None
+    empty = [name for name, p in module.named_parameters() if not p.numel()]
+    assert not empty, f"{channels} channels: no number in {', '.join(empty)}"
+    y = module(*(t.to(device) for t in s.inputs(channels, (4, 4), 1)))
+    if device == "cpu":
+        finite(y, f"{channels} channels")
+    return sum(p.numel() for p in module.parameters())
 
 
 @promise
@@ -177,7 +223,7 @@ def single(s: Subject) -> float:
             sum((t.float() + 1).square().sum() for t in tensors(y) if t.requires_grad).backward()
             finite([p.grad for p in module.parameters() if p.grad is not None], "gradients of a batch of one")
             finite(dict(module.state_dict()), "state after a batch of one")
-    return 0.0
+    return 4
 
 
 @promise
@@ -192,16 +238,28 @@ def channels_last(s: Subject) -> float:
 @promise
 def autocast(s: Subject) -> float:
     """bf16 autocast is finite at a large input, forward and backward, and near fp32 at an ordinary one."""
-    module, x = s.module(train=True), tuple(t.requires_grad_() for t in s.inputs())
-    with torch.autocast("cpu", torch.bfloat16):
-        large = module(*(30 * t for t in x))
-    finite(large, "bf16 autocast")
-    sum(t.float().square().mean() for t in tensors(large) if t.requires_grad).backward()
-    finite([p.grad for p in module.parameters() if p.grad is not None] or [torch.zeros(1)], "gradients under bf16")
-    module = s.module()
-    with torch.autocast("cpu", torch.bfloat16):
-        y = module(*x)
-    return close(module(*x), y, 0.1, "bf16 autocast against fp32")
+    return _narrow(s, torch.bfloat16, tuple(30 * t for t in s.inputs()))
+
+
+@promise
+def half(s: Subject) -> float:
+    """fp16 autocast is finite at a large input in fp16, forward and backward, and near fp32 at an ordinary one."""
+    # Weights near their start, for fp16 ends at 65504: what is large is the input.
+    return _narrow(s, torch.float16, tuple((100 * t).half() for t in s.inputs()), spread=0.02)
+
+
+def _narrow(s: Subject, dtype: torch.dtype, large: tuple[Tensor, ...], **how) -> float:
+    module, what = s.module(train=True, **how), {torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+    with torch.autocast("cpu", dtype):
+        y = module(*(t.requires_grad_() for t in large))
+    finite(y, f"{what} autocast")
+    sum(t.float().square().mean() for t in tensors(y) if t.requires_grad).backward()
+    finite([p.grad for p in module.parameters() if p.grad is not None] or [torch.zeros(1)], f"gradients under {what}")
+    module, x = s.module(**how), s.inputs()
+    with torch.no_grad():
+        with torch.autocast("cpu", dtype):
+            y = module(*x)
+        return close(module(*x), y, 0.1, f"{what} autocast against fp32")
 
 
 @promise
@@ -209,6 +267,7 @@ def gradients(s: Subject) -> float:
     """Gradients are finite, and every parameter and every input is reached."""
     module, x = s.module(train=True), tuple(t.requires_grad_() for t in s.inputs(size=(13, 17)))
     outputs = [t for t in tensors(module(*x)) if t.requires_grad]
+    assert outputs, "no gradient leads out of any result"
     generator = torch.Generator().manual_seed(2)
     sum((t * torch.randn(t.shape, generator=generator)).sum() for t in outputs).backward()
     for name, tensor in [*module.named_parameters(), *((f"input {i}", t) for i, t in enumerate(x))]:
@@ -221,59 +280,147 @@ def gradients(s: Subject) -> float:
 
 @promise
 def gradcheck(s: Subject) -> float:
-    """The gradient equals the finite difference in float64 (fast mode, smallest width)."""
-    smallest = max(s.widths)
-    module = s.module(smallest).double()
-    x = tuple(t.double().requires_grad_() for t in s.inputs(smallest, (5, 4), 2))
-    torch.autograd.gradcheck(lambda *i: tuple(t for t in tensors(module(*i)) if t.requires_grad), x, fast_mode=True)
-    return 0.0
+    """The gradient of each input and parameter equals a finite difference in float64 (a random direction each)."""
+    width = max(s.widths) if s.card else s.width
+    module, generator = s.module(width).double(), torch.Generator().manual_seed(5)
+    given = dict(module.named_parameters())
+    given |= {f"input {i}": t.double().requires_grad_() for i, t in enumerate(s.inputs(width, (5, 4), 2))}
+    drawn = lambda like: torch.randn(like.shape, dtype=torch.float64, generator=generator)  # noqa: E731
+
+    def run(**moved: Tensor) -> list[Tensor]:
+        now = given | moved
+        x = tuple(now.pop(name) for name in given if name.startswith("input "))
+        return [t for t in tensors(functional_call(module, now, x)) if t.requires_grad]
+
+    y = run()
+    assert y, "no gradient leads out of any result"
+    weights, step, worst = [drawn(t) for t in y], 1e-7, 0.0
+    total = lambda outputs: sum((w * t).sum() for w, t in zip(weights, outputs, strict=True))  # noqa: E731
+    ours = torch.autograd.grad(total(y), list(given.values()), materialize_grads=True)
+    for (name, t), gradient in zip(given.items(), ours, strict=True):
+        along = drawn(t)
+        there, back = (total(run(**{name: (t + sign * step * along)})).item() for sign in (1, -1))
+        difference, slope = (there - back) / (2 * step), (gradient * along).sum().item()
+        gap = abs(slope - difference) / max(1.0, abs(difference))
+        assert gap < ROUNDING, f"the gradient of {name} says {slope:.4g}, the finite difference {difference:.4g}"
+        worst = max(worst, gap)
+    return worst
 
 
 @promise
 @torch.no_grad()
 def untouched(s: Subject) -> float:
-    """The input is not modified, and nothing but declared buffers is written onto the module."""
-    module, x = s.module(train=True), s.inputs()
-    before, fields = tuple(t.clone() for t in x), {id(m): set(vars(m)) for m in module.modules()}
-    module(*x)
-    if s.card is not None:
-        module.attention(*x)
-    assert all(torch.equal(a, b) for a, b in zip(x, before, strict=True)), "the input was modified"
-    for m in module.modules():
-        assert set(vars(m)) == fields[id(m)], f"forward wrote {set(vars(m)) - fields[id(m)]} onto {type(m).__name__}"
-    return 0.0
+    """The input is not modified, and nothing but declared buffers is written onto the module, nor made, by a call."""
+    x = s.inputs()
+    before = tuple(t.clone() for t in x)
+    for train in (True, False):
+        module = s.module(train=train)
+        own, fields = set(dict(module.named_parameters())), {id(m): _fields(m) for m in module.modules()}
+        module(*x)
+        if s.card is not None:
+            module.attention(*x)
+        assert all(torch.equal(a, b) for a, b in zip(x, before, strict=True)), "the input was modified"
+        made = set(dict(module.named_parameters())) ^ own
+        assert not made, f"parameters that the call made: {', '.join(sorted(made))}"
+        for m in module.modules():
+            written = {name for name, value in _fields(m).items() if fields.get(id(m), {}).get(name) != value}
+            assert not written, f"the call wrote {', '.join(sorted(written))} onto {type(m).__name__}"
+    return len(fields)
+
+
+def _fields(module: nn.Module) -> dict[str, int]:
+    return {name: id(value) for name, value in vars(module).items()}
 
 
 @promise
 @torch.no_grad()
 def deterministic(s: Subject) -> float:
-    """The same module, input and seed give the same bits, also under deterministic algorithms."""
-    x, results = s.inputs(), []
+    """Equal seeds give the same bits in training, deterministic algorithms on, and any seeds do in evaluation."""
+    x, trained = s.inputs(), []
     torch.use_deterministic_algorithms(True)
     try:
         for _ in range(2):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(3)
-                results.append(s.module(train=True)(*x))
+            trained.append(_seeded(3, s.module(train=True), x))
     finally:
         torch.use_deterministic_algorithms(False)
-    gap = distance(*results)
+    gap = distance(*trained)
     assert gap == 0, f"two equal runs differ by {gap:.3g}"
+    module = s.module()
+    gap = distance(_seeded(3, module, x), _seeded(4, module, x))
+    assert gap == 0, f"two calls in evaluation differ by {gap:.3g}"
     return gap
+
+
+def _seeded(seed: int, module: nn.Module, x: tuple[Tensor, ...]) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return module(*x)
+
+
+@promise
+@torch.no_grad()
+def statistics(s: Subject) -> float:
+    """Running statistics follow the input in training, and no buffer changes in evaluation."""
+    for train in (True, False):
+        module = s.module(train=train)
+        before = {name: t.clone() for name, t in module.named_buffers()}
+        module(*s.inputs())
+        for name, t in module.named_buffers():
+            same = name in before and torch.equal(t, before[name])
+            if train:
+                assert not (same and name.rpartition(".")[2].startswith("running_")), f"{name} stands still in training"
+            else:
+                assert same, f"{name} changes in evaluation"
+    return len(before)
 
 
 @promise
 @torch.no_grad()
 def copies(s: Subject) -> float:
-    """``state_dict``, ``deepcopy`` and ``pickle`` keep everything."""
-    module, x = s.module(), s.inputs()
-    loaded = s.build(s.width).eval()
+    """``state_dict``, ``deepcopy`` and ``pickle`` keep everything, for both modes."""
+    module, x, gap = s.module(), s.inputs(), 0.0
+    loaded = s.build(s.width)
     loaded.load_state_dict(module.state_dict())
-    if s.card is None:
-        others = (loaded, copy.deepcopy(module))
-    else:
-        others = (loaded, copy.deepcopy(module), pickle.loads(pickle.dumps(module)))
-    return max(close(module(*x), other(*x), 0.0, "a copy") for other in others)
+    others = {"state_dict": loaded, "deepcopy": copy.deepcopy(module), "pickle": pickle.loads(pickle.dumps(module))}
+    for train in (False, True):
+        wanted = _seeded(3, module.train(train), x)
+        for name, other in others.items():
+            gap = max(gap, close(wanted, _seeded(3, other.train(train), x), 0.0, f"a copy by {name}"))
+    return gap
+
+
+@promise
+@torch.no_grad()
+def moves(s: Subject) -> float:
+    """``.to`` takes everything along: to float64, and to another device, where no tensor stays behind."""
+    from torch._subclasses.fake_tensor import (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+        FakeTensorMode,
+    )
+
+    module, x = s.module(), s.inputs()
+    single, double = module(*x), copy.deepcopy(module).double()(*(t.double() for t in x))
+    narrow = {str(t.dtype) for t in tensors(double)} - {"torch.float64"}
+    assert not narrow, f"a float64 input gives {', '.join(narrow)}"
+    gap = close(double, single, ROUNDING, "float64 against float32")
+    # Tensors without numbers: whether two devices meet is seen on a machine that has one.
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        own = {name: torch.empty_like(t, device="cuda") for name, t in _own(module)}
+        try:
+            y = functional_call(module, own, tuple(torch.empty_like(t, device="cuda") for t in x))
+        except (DataDependentOutputException, DynamicOutputShapeException):
+            raise Elsewhere("asks a tensor for a number on the way, so only another device can tell") from None
+        except RuntimeError as e:
+            raise AssertionError(f"a tensor stays behind: {str(e).splitlines()[0]}") from e
+    behind = {str(t.device) for t in tensors(y) if t.device.type != "cuda"}
+    assert not behind, f"the result stays on {', '.join(behind)}"
+    return gap
+
+
+def _own(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
 
 
 @promise
@@ -281,19 +428,29 @@ def names(s: Subject) -> float:
     """No sub-module is called f, i, np or type: ultralytics writes attributes of those names onto every layer."""
     taken = {"f", "i", "np", "type"} & set(dict(s.build(s.width).named_children()))
     assert not taken, f"sub-modules called {', '.join(sorted(taken))}"
-    return 0.0
+    return 0
 
 
 @promise
 def compile(s: Subject) -> float:
-    """``torch.compile`` gives the same result without a graph break, forward and backward."""
+    """``torch.compile`` gives the same result without a graph break, forward and backward (``aot_eager``)."""
+    return _compiled(s, "aot_eager")
+
+
+@promise
+def inductor(s: Subject) -> float:
+    """``torch.compile`` does so with the kernels that inductor writes."""
+    return _compiled(s, "inductor")
+
+
+def _compiled(s: Subject, backend: str) -> float:
     module, x = s.module(), s.inputs()
     torch._dynamo.reset()
-    y = torch.compile(module, backend="aot_eager", fullgraph=True)(*x)
+    y = torch.compile(module, backend=backend, fullgraph=True)(*x)
     for t in tensors(y):
         if t.requires_grad:
             t.sum().backward(retain_graph=True)
-    return close(module(*x), y, ROUNDING, "torch.compile")
+    return close(module(*x), y, ROUNDING, f"torch.compile with {backend}")
 
 
 @promise
@@ -310,7 +467,11 @@ def export(s: Subject) -> float:
 @torch.no_grad()
 def onnx(s: Subject) -> float:
     """onnxruntime equals torch at two sizes from one graph with free height and width."""
-    import onnxruntime
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401, what torch exports with
+    except ImportError as e:
+        raise Elsewhere(f"needs {e.name}") from e
 
     module, gap = s.module(), 0.0
     model = torch.onnx.export(_program(s, module), dynamo=True, verbose=False).model_proto
@@ -324,9 +485,26 @@ def onnx(s: Subject) -> float:
 
 def _program(s: Subject, module: nn.Module):
     x = s.inputs()
-    height, width = (torch.export.Dim(name, min=2, max=512) for name in ("height", "width"))
+    # From the smallest that is asked for on: a stride of 8 leaves one row of 8, a case of its own to torch.export.
+    height, width = (torch.export.Dim(name, min=9, max=512) for name in ("height", "width"))
     free = tuple({t.dim() - 2: height, t.dim() - 1: width} if t.dim() > 3 else {} for t in x)
     return torch.export.export(module, x, dynamic_shapes=free)
+
+
+@promise
+def cuda(s: Subject) -> float:
+    """A GPU gives what the processor gives, forward and backward."""
+    if not torch.cuda.is_available():
+        raise Elsewhere("needs a GPU")
+    found = []
+    for device in ("cpu", "cuda"):
+        module, x = s.module().to(device), tuple(t.to(device).requires_grad_() for t in s.inputs())
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            y = [t for t in tensors(module(*x)) if t.requires_grad]
+            sum(t.square().mean() for t in y).backward()
+        own = [t.grad for t in (*module.parameters(), *x) if t.grad is not None]
+        found.append([t.detach().cpu() for t in (*y, *own)])
+    return close(*found, 10 * ROUNDING, "the GPU against the processor")
 
 
 # What only a card can promise.
@@ -337,7 +515,7 @@ def params(s: Subject) -> float:
     """The card's formula gives the measured number of parameters, at several widths and for the studied options."""
     for channels in {max(s.widths), s.width, 256, 1024}:
         for options in studied(s.card):
-            module = s.card.cls(channels, **options)
+            module = s.build(channels, **options)
             counted, real = s.card.params(channels, **options), sum(p.numel() for p in module.parameters())
             assert counted == real, f"{channels} channels, {options}: the formula says {counted}, there are {real}"
     return s.card.params(256)
@@ -355,7 +533,7 @@ def macs(s: Subject) -> float:
 
     for height, width in ((20, 20), (13, 17)):
         counted = s.card.macs(s.width, height, width)
-        real = cost(s.card.slug, (1, s.width, height, width)).macs
+        real = cost(s.module(), (1, s.width, height, width)).macs
         assert counted == real, f"{s.width}×{height}×{width}: the formula says {counted}, {real} were measured"
     return s.card.macs(256, 20, 20)
 
@@ -428,3 +606,110 @@ def symmetry(s: Subject) -> float:
 
 # The promises that any module can be held to, registered or not.
 ANY = [name for name in CHECKS if name not in ("params", "macs", "maps", "rebuild", "symmetry")]
+
+
+# What was found.
+
+STATES = ("yes", "no", "limit", "not here", "nothing", "not run")
+COLUMNS = [*CHECKS, "parity"]  # the last is tests/test_parity.py: the output of the authors' code
+
+
+class Finding(NamedTuple):
+    """What became of one promise.
+
+    Args:
+        state: ``"yes"``, ``"no"``, ``"limit"`` (declared, and indeed not kept) or ``"not here"`` (this machine cannot
+            ask it).
+        number: what was measured, or None.
+        reason: why it is not ``"yes"``.
+    """
+
+    state: str
+    number: float | None = None
+    reason: str = ""
+
+
+def ask(s: Subject, promise: str) -> Finding:
+    """Asks for one promise and never fails: whatever the module raises is the finding."""
+    declared = s.card.limits.get(promise) if s.card else None
+    try:
+        number = CHECKS[promise](s)
+    except Elsewhere as e:
+        return Finding("not here", None, str(e))
+    except Exception as e:
+        return Finding("limit", None, declared) if declared else Finding("no", None, line(e))
+    if declared:
+        return Finding("no", number, f"kept, though declared as a limit: {declared}")
+    return Finding("yes", number)
+
+
+def line(e: BaseException) -> str:
+    """An error as one line, with its name unless it is a promise's own."""
+    said = " ".join(str(e).split("\n\n")[0].split())
+    return said if said and type(e) is AssertionError else f"{type(e).__name__}: {said or 'no message'}"
+
+
+def read() -> dict[str, dict[str, dict[str, Any]]]:
+    """What the tests have left in ``_build/contract.json``: {slug: {promise: entry}}; nothing where they have not run.
+
+    An entry is a :class:`Finding` by its names, and ``module``, the :func:`version` it is about.
+    """
+    file = _file()
+    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+
+def keep(found: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Adds entries to those that were left before, so that the short and the long tests fill one file.
+
+    That a promise cannot be asked here does not take back what was found elsewhere about the same version.
+    """
+    import fcntl  # which Windows has not
+
+    file = _file()
+    file.parent.mkdir(exist_ok=True)
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        content = read()
+        for slug, entries in found.items():
+            row = content.setdefault(slug, {})
+            for promise, entry in entries.items():
+                if entry["state"] != "not here" or row.get(promise, {}).get("module") != entry["module"]:
+                    row[promise] = entry
+        aside = file.with_suffix(f".{os.getpid()}")
+        aside.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
+        aside.replace(file)
+
+
+def states(found: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, str]]:
+    """The page's cells, {slug: {column: one of STATES}}, a row for each mechanism of the register.
+
+    ``"not run"`` where there is no entry, or one of another version; ``"nothing"`` where there are no numbers of the
+    authors' code to compare with.
+    """
+    parity = _file().parents[1] / "tests" / "parity"
+    rows = {}
+    for slug in registry.names():
+        now = version(slug)
+        current = {p: e["state"] for p, e in found.get(slug, {}).items() if e["module"] == now}
+        rows[slug] = {column: current.get(column, "not run") for column in COLUMNS}
+        if not (parity / f"{slug}.safetensors").is_file():
+            rows[slug]["parity"] = "nothing"
+    return rows
+
+
+def version(slug: str) -> str:
+    """Of what a finding is about: the mechanism's file, what mechanisms share, and the promises."""
+    return _digest(Path(inspect.getsourcefile(card(slug).cls)))
+
+
+@functools.cache
+def _digest(path: Path) -> str:
+    here = Path(__file__)
+    parts = (path, here.with_name("blocks.py"), here)
+    return hashlib.sha256(b"".join(p.read_bytes() for p in parts)).hexdigest()[:16]
+
+
+def _file() -> Path:
+    from .datasets import home
+
+    return home() / "_build" / "contract.json"

@@ -82,7 +82,8 @@ class Plan:
         own_rate: learning rate of the new layer as a multiple of lr0.
         augment: what ultralytics calls its augmentation arguments, where not at their defaults.
         curve: whether every epoch is validated, or the last alone.
-        module_hash: over the code of the mechanism's file, docstrings and card aside. recipe: the version of the training code.
+        module_hash: over the code of the mechanism's file, docstrings and card aside.
+        recipe: the version of the training code.
     """
 
     slug: str

@@ -1,20 +1,34 @@
 # SPDX-FileCopyrightText: 2026 the attn authors
 # SPDX-License-Identifier: Apache-2.0
-"""The papers' own networks, so that a parameter count printed in a paper can be held against our modules.
+"""The papers' own networks, so that what a paper prints of its network can be held against our modules.
 
-A card names its hosts (``attn.registry.Host``): a trunk of this file, a place in it, and the exact number of
-parameters. A trunk is a function of two arguments, ``place`` and ``make``: ``make(channels)`` gives the module that
-stands at the place, for every block that has one, and ``make(channels, stride=2)`` where it replaces a convolution that
-has that stride.
+A card names its hosts (``attn.registry.Host``): a trunk of this file, a place in it, the exact number of parameters,
+and what is printed of that network and where (``attn.registry.Printed``). A trunk is a function of two arguments,
+``place`` and ``make``: ``make(channels)`` gives the module that stands at the place, for every block that has one, and
+``make(channels, stride=2)`` where it replaces a convolution that has that stride.
+
+:func:`figures` sets our counts beside the printed ones, each in the paper's own unit, digits and convention.
 """
 
+import functools
+import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .registry import Host, card, create, unknown
+from . import measure
+from .registry import Host, Printed, card, create, unknown
 
-__all__ = ["build", "mobilenetv2", "resnet50", "resnext50"]
+__all__ = [
+    *("CONVENTIONS", "TRUNKS", "Convention", "Counts", "Figure", "Trunk", "build", "count", "counts"),
+    *("figures", "in_unit"),
+    *("biformer", "biformer_stl", "itself", "mobilenetv2", "resnet12", "resnet50", "resnext50"),
+]
 
 Make = Callable[..., nn.Module]
 
@@ -33,22 +47,34 @@ PLACES = {
     "unit": "in each unit, instead of the 3×3 convolution with its BN and ReLU",
     "residual": "in each unit, at the end of the branch, behind the last BN and before the addition",
     "stage": "behind each of the stages c2 to c4",
+    "late": "behind the first unit of c4 and the first and third of c5",
+    "second": "behind every second unit of the stages c3 and c4",
+    "before": "in front of each convolution, those of the stem and of the shortcuts included",
 }
 
 
 class _Bottleneck(nn.Module):
-    """The residual unit of three convolutions (He et al., Figure 5 right); the 3×3 convolution has the stride."""
+    """The residual unit of three convolutions (He et al., Figure 5 right); the 3×3 has the stride, or the first 1×1."""
 
     def __init__(
-        self, entering: int, width: int, leaving: int, stride: int, groups: int, place: str | None, make: Make | None
+        self,
+        entering: int,
+        width: int,
+        leaving: int,
+        stride: int,
+        groups: int,
+        early: bool,
+        place: str | None,
+        make: Make | None,
     ):
         super().__init__()
-        strided = {"stride": stride} if stride > 1 else {}
-        conv = make(width, **strided) if place == "conv" else _conv(width, width, 3, stride, groups)
+        first, second = (stride, 1) if early else (1, stride)
+        strided = {"stride": second} if second > 1 else {}
+        conv = make(width, **strided) if place == "conv" else _conv(width, width, 3, second, groups)
         behind = [make(width)] if place == "convolved" else []
         unit = (conv, *behind, nn.BatchNorm2d(width), nn.ReLU())
         self.branch = nn.Sequential(
-            *(_conv(entering, width, 1), nn.BatchNorm2d(width), nn.ReLU()),
+            *(_conv(entering, width, 1, first), nn.BatchNorm2d(width), nn.ReLU()),
             *([make(width)] if place == "reduced" else []),
             *([make(width, **strided)] if place == "unit" else unit),
             *(_conv(width, leaving, 1), nn.BatchNorm2d(leaving)),
@@ -63,25 +89,45 @@ class _Bottleneck(nn.Module):
         return self.relu(self.branch(x) + self.shortcut(x))
 
 
-def _residual(groups: int, width: int, place: str | None, make: Make | None) -> nn.Sequential:
-    """A network of 3, 4, 6 and 3 bottlenecks for 1000 classes; the first are ``width`` channels wide inside."""
+def _residual(
+    place: str | None, make: Make | None, depths: tuple[int, ...], groups: int, width: int, early: bool, classes: int
+) -> nn.Sequential:
+    """Four stages of bottlenecks, ``depths`` in each; the first are ``width`` channels wide inside."""
     units, entering = [], 64
-    for stage, depth in enumerate((3, 4, 6, 3)):
+    for stage, depth in enumerate(depths):
         inside, leaving = width * 2**stage, 256 * 2**stage
         for i in range(depth):
-            here = None if place == "stage" or (place == "conv" and stage == 0) else place
+            within = None if place == "conv" and stage == 0 else place
             stride = 2 if stage and not i else 1
-            units.append(_Bottleneck(entering, inside, leaving, stride, groups, here, make))
+            units.append(_Bottleneck(entering, inside, leaving, stride, groups, early, within, make))
             entering = leaving
-        if place == "stage" and stage < 3:
-            units.append(make(leaving))
+            behind = {
+                "stage": stage < 3 and i == depth - 1,
+                "late": (stage, i) in ((2, 0), (3, 0), (3, 2)),
+                "second": stage in (1, 2) and i % 2 == 1,
+            }
+            if behind.get(place):
+                units.append(make(leaving))
     stem = (_conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
-    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, 1000))
-    return nn.Sequential(*stem, *units, *head)
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, classes))
+    network = nn.Sequential(*stem, *units, *head)
+    if place == "before":
+        for parent in list(network.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.Conv2d):
+                    setattr(parent, name, nn.Sequential(make(child.in_channels), child))
+    return network
 
 
-def resnet50(place: str | None = None, make: Make | None = None) -> nn.Sequential:
-    """ResNet-50 for 1000 classes: 25,557,032 parameters without attention.
+def resnet50(
+    place: str | None = None,
+    make: Make | None = None,
+    *,
+    depths: tuple[int, ...] = (3, 4, 6, 3),
+    early: bool = False,
+    classes: int = 1000,
+) -> nn.Sequential:
+    """ResNet-50: 25,557,032 parameters for 1000 classes, without attention.
 
     Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun: Deep Residual Learning for Image Recognition, 2016,
     arXiv:1512.03385, Table 1.
@@ -89,18 +135,26 @@ def resnet50(place: str | None = None, make: Make | None = None) -> nn.Sequentia
     Args:
         place: one of ``PLACES``.
         make: gives the module for a number of channels.
+        depths: units in each of the stages c2 to c5; (3, 4, 23, 3) is ResNet-101.
+        early: whether the stride of 2 stands in the first 1×1 convolution of a unit, as in the paper and in Caffe's
+            models. Otherwise it stands in the 3×3; that layout, often called v1.5, has the same parameters and is the
+            one that is trained today.
+        classes: numbers in a result.
 
     Shapes:
-        B 3 H W to B 1000.
-
-    Differs: the stride of 2 stands in the 3×3 convolution of a unit, where the paper has it in the 1×1 before. That
-    layout, often called v1.5, has the same parameters and is the one that is trained today.
+        B 3 H W to B classes.
     """
-    return _residual(1, 64, place, make)
+    return _residual(place, make, depths, 1, 64, early, classes)
 
 
-def resnext50(place: str | None = None, make: Make | None = None) -> nn.Sequential:
-    """ResNeXt-50 (32×4d) for 1000 classes: 25,028,904 parameters without attention.
+def resnext50(
+    place: str | None = None,
+    make: Make | None = None,
+    *,
+    depths: tuple[int, ...] = (3, 4, 6, 3),
+    classes: int = 1000,
+) -> nn.Sequential:
+    """ResNeXt-50 (32×4d): 25,028,904 parameters for 1000 classes, without attention.
 
     Saining Xie, Ross Girshick, Piotr Dollár, Zhuowen Tu, Kaiming He: Aggregated Residual Transformations for Deep
     Neural Networks, 2017, arXiv:1611.05431, Table 1.
@@ -108,7 +162,7 @@ def resnext50(place: str | None = None, make: Make | None = None) -> nn.Sequenti
     Args, Shapes:
         As in :func:`resnet50`.
     """
-    return _residual(32, 128, place, make)
+    return _residual(place, make, depths, 32, 128, False, classes)
 
 
 class _InvertedResidual(nn.Module):
@@ -130,8 +184,8 @@ class _InvertedResidual(nn.Module):
         return x + self.branch(x) if self.residual else self.branch(x)
 
 
-def mobilenetv2(place: str | None = None, make: Make | None = None) -> nn.Sequential:
-    """MobileNetV2 for 1000 classes: 3,504,872 parameters without attention.
+def mobilenetv2(place: str | None = None, make: Make | None = None, *, classes: int = 1000) -> nn.Sequential:
+    """MobileNetV2: 3,504,872 parameters for 1000 classes, without attention.
 
     Mark Sandler, Andrew Howard, Menglong Zhu, Andrey Zhmoginov, Liang-Chieh Chen: MobileNetV2: Inverted Residuals and
     Linear Bottlenecks, 2018, arXiv:1801.04381, Table 2.
@@ -139,9 +193,10 @@ def mobilenetv2(place: str | None = None, make: Make | None = None) -> nn.Sequen
     Args:
         place: ``"depthwise"``, in each block that widens, behind the 3×3 convolution with its BN and ReLU6.
         make: gives the module for a number of channels.
+        classes: numbers in a result.
 
     Shapes:
-        B 3 H W to B 1000.
+        B 3 H W to B classes.
     """
     blocks, entering = [], 32
     stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -151,16 +206,208 @@ def mobilenetv2(place: str | None = None, make: Make | None = None) -> nn.Sequen
             entering = leaving
     stem = (_conv(3, 32, 3, 2), nn.BatchNorm2d(32), nn.ReLU6())
     last = (_conv(entering, 1280, 1), nn.BatchNorm2d(1280), nn.ReLU6())
-    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(1280, 1000))
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(1280, classes))
     return nn.Sequential(*stem, *blocks, *last, *head)
 
 
-# Every trunk, with the places it has.
+class _Attend(nn.Module):
+    """Attention of every position over all, with a 5×5 depth-wise convolution as its code of the position."""
+
+    def __init__(self, channels: int, of_values: bool):
+        super().__init__()
+        self.of_values = of_values  # the convolution reads the values, or what enters
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
+        self.code = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (t.flatten(2).unflatten(1, (8, -1)) for t in self.qkv(x).chunk(3, 1))  # B 8 d N
+        a = (q.mT @ k / q.shape[2] ** 0.5).softmax(3)  # B 8 N N
+        y = (v @ a.mT).flatten(1, 2).unflatten(2, x.shape[2:])  # B C H W
+        return self.out(y + self.code(v.reshape(x.shape) if self.of_values else x))
+
+
+class _ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of B C H W."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class _Added(nn.Module):
+    """y = x + f(x)."""
+
+    def __init__(self, *layers: nn.Module):
+        super().__init__()
+        self.branch = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
+def _mlp(channels: int, expansion: int) -> tuple[nn.Module, ...]:
+    inside = expansion * channels
+    return nn.Conv2d(channels, inside, 1), nn.GELU(), nn.Conv2d(inside, channels, 1)
+
+
+def biformer(
+    place: str, make: Make, *, depths: tuple[int, ...] = (2, 2, 8, 2), width: int = 64, classes: int = 1000
+) -> nn.Sequential:
+    """BiFormer, of four stages of transformer blocks; the default is BiFormer-T.
+
+    Lei Zhu, Xinjiang Wang, Zhanghan Ke, Wayne Zhang, Rynson Lau: BiFormer: Vision Transformer with Bi-Level Routing
+    Attention, 2023, arXiv:2303.08810; the stem, the normalisation and the last stage are those of the authors' code.
+
+    Args:
+        place: ``"blocks"``, the attention of each block of the first three stages.
+        make: gives the module for a number of channels.
+        depths: blocks in each stage. width: channels of the first; each later stage has twice as many.
+        classes: numbers in a result.
+
+    Shapes:
+        B 3 H W to B classes.
+    """
+    layers, C = [], width // 2
+    layers += nn.Conv2d(3, C, 3, 2, 1), nn.BatchNorm2d(C), nn.GELU()
+    for stage, depth in enumerate(depths):
+        layers += nn.Conv2d(C, 2 * C, 3, 2, 1), nn.BatchNorm2d(2 * C)
+        C = 2 * C
+        for _ in range(depth):
+            attention = make(C) if stage < 3 else _Attend(C, of_values=False)
+            layers += _Added(nn.Conv2d(C, C, 3, 1, 1, groups=C)), _Added(_ChannelNorm(C, 1e-6), attention)
+            layers += (_Added(_ChannelNorm(C, 1e-6), *_mlp(C, 3)),)
+    return nn.Sequential(*layers, nn.BatchNorm2d(C), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(C, classes))
+
+
+def biformer_stl(place: str, make: Make, *, classes: int = 1000) -> nn.Sequential:
+    """BiFormer-STL: the layout of Swin-T, 2, 2, 6 and 2 blocks from 96 channels on, as in the authors' second version.
+
+    Args, Shapes:
+        As in :func:`biformer`.
+    """
+    layers, C = [nn.Conv2d(3, 96, 4, 4), nn.BatchNorm2d(96)], 96
+    for stage, depth in enumerate((2, 2, 6, 2)):
+        if stage:
+            layers += nn.BatchNorm2d(C), nn.Conv2d(C, 2 * C, 2, 2)
+            C = 2 * C
+        for _ in range(depth):
+            attention = make(C) if stage < 3 else _Attend(C, of_values=True)
+            layers += _Added(nn.BatchNorm2d(C), attention), _Added(nn.BatchNorm2d(C), *_mlp(C, 4))
+    return nn.Sequential(*layers, nn.BatchNorm2d(C), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(C, classes))
+
+
+class _Pairs(nn.Module):
+    """Class pictures B K 3 H W and queries B M 3 H W to scores B M K: the cosine of what is left of either."""
+
+    def __init__(self, trunk: nn.Module, module: nn.Module):
+        super().__init__()
+        self.trunk, self.module = trunk, module
+
+    def forward(self, classes: Tensor, queries: Tensor) -> Tensor:
+        p, q = (self.trunk(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (classes, queries))
+        p, q = self.module(p, q)  # B M K C H W each
+        return 7 * F.cosine_similarity(p.mean((4, 5)), q.mean((4, 5)), dim=3)
+
+
+def resnet12(place: str, make: Make) -> nn.Module:
+    """ResNet-12 for classes of which few pictures are known: 8,037,696 parameters.
+
+    Ruibing Hou, Hong Chang, Bingpeng Ma, Shiguang Shan, Xilin Chen: Cross Attention Network for Few-shot
+    Classification, 2019, arXiv:1910.07677; a stem and four units of three 3×3 convolutions, the second with stride 2,
+    as in the authors' code. The linear layer that it has in training alone is left out.
+
+    Args:
+        place: ``"pairs"``, behind the last unit, for every pair of a class and a query.
+        make: gives the module for a number of channels.
+
+    Shapes:
+        B K 3 H W and B M 3 H W to B M K.
+    """
+    layers, entering = [_conv(3, 64, 3), nn.BatchNorm2d(64), nn.ReLU()], 64
+    for leaving in (64, 128, 256, 512):
+        layers.append(_Basic(entering, leaving))
+        entering = leaving
+    return _Pairs(nn.Sequential(*layers), make(entering))
+
+
+class _Basic(nn.Module):
+    """A residual unit of three 3×3 convolutions; the second one and the shortcut have a stride of 2."""
+
+    def __init__(self, entering: int, leaving: int):
+        super().__init__()
+        self.branch = nn.Sequential(
+            *(_conv(entering, leaving, 3), nn.BatchNorm2d(leaving), nn.ReLU()),
+            *(_conv(leaving, leaving, 3, 2), nn.BatchNorm2d(leaving), nn.ReLU()),
+            *(_conv(leaving, leaving, 3), nn.BatchNorm2d(leaving)),
+        )
+        self.shortcut = nn.Sequential(_conv(entering, leaving, 1, 2), nn.BatchNorm2d(leaving))
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.branch(x) + self.shortcut(x))
+
+
+def itself(place: str, make: Make) -> nn.Module:
+    """No trunk: the mechanism is the whole network and reads a grey picture."""
+    return make(1)
+
+
+class Trunk(NamedTuple):
+    """A trunk that a card can name.
+
+    Args:
+        words: its name on a page.
+        make: builds it. places: those that it has, each with its words.
+        plain: whether it is a network of its own without a module, and ``make()`` builds that.
+    """
+
+    words: str
+    make: Callable[..., nn.Module]
+    places: dict[str, str]
+    plain: bool = True
+
+
+_EARLY, _DEEPER = {"early": True}, {"depths": (3, 4, 23, 3)}
+_BLOCKS = {"blocks": "in each block of the first three stages"}
+_DEPTHWISE = {"depthwise": "in each block that widens, behind the 3×3 with its BN and ReLU6"}
+_PAIRS = {"pairs": "behind the last unit, for every pair of a class and a query"}
+
 TRUNKS = {
-    "resnet50": (resnet50, tuple(PLACES)),
-    "resnext50": (resnext50, tuple(PLACES)),
-    "mobilenetv2": (mobilenetv2, ("depthwise",)),
+    "resnet50": Trunk("ResNet-50", resnet50, PLACES),
+    "resnet50_early": Trunk("ResNet-50, stride in the 1×1", functools.partial(resnet50, **_EARLY), PLACES),
+    "resnet101_early": Trunk("ResNet-101, stride in the 1×1", functools.partial(resnet50, **_EARLY, **_DEEPER), PLACES),
+    "resnext50": Trunk("ResNeXt-50 (32×4d)", resnext50, PLACES),
+    "resnext101": Trunk("ResNeXt-101 (32×4d)", functools.partial(resnext50, **_DEEPER), PLACES),
+    "mobilenetv2": Trunk("MobileNetV2", mobilenetv2, _DEPTHWISE),
+    "biformer_t": Trunk("BiFormer-T", biformer, _BLOCKS, False),
+    "biformer_s": Trunk("BiFormer-S", functools.partial(biformer, depths=(4, 4, 18, 4)), _BLOCKS, False),
+    "biformer_b": Trunk("BiFormer-B", functools.partial(biformer, depths=(4, 4, 18, 4), width=96), _BLOCKS, False),
+    "biformer_stl": Trunk("BiFormer-STL", biformer_stl, _BLOCKS, False),
+    "resnet12": Trunk("ResNet-12", resnet12, _PAIRS, False),
+    "itself": Trunk("The mechanism alone", itself, {"whole": "it is the whole network"}, False),
 }
+
+
+class _Folded(nn.Module):
+    """A module of clips between layers of pictures: its frames stand in a row."""
+
+    def __init__(self, module: nn.Module, frames: int):
+        super().__init__()
+        self.module, self.frames = module, frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x.unflatten(0, (-1, self.frames))).flatten(0, 1)
+
+
+class _Clips(nn.Module):
+    """A network of pictures for clips, B T 3 H W: the mean of its frames' scores."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(1)
 
 
 def build(slug: str, host: Host | None = None, **options) -> nn.Module:
@@ -175,20 +422,169 @@ def build(slug: str, host: Host | None = None, **options) -> nn.Module:
     Raises:
         ValueError: the slug, an option, the trunk or the place does not exist, or the card names no host.
     """
+    facts = card(slug)
     if host is None:
-        hosts = card(slug).hosts
-        if not hosts:
+        if not facts.hosts:
             raise ValueError(f"the card of {slug!r} names no network of its paper")
-        host = hosts[0]
+        host = facts.hosts[0]
     if host.trunk not in TRUNKS:
         raise ValueError(unknown("trunk", host.trunk, TRUNKS))
-    trunk, places = TRUNKS[host.trunk]
-    if host.place not in places:
-        raise ValueError(unknown(f"place in {host.trunk}", host.place, places))
+    trunk = TRUNKS[host.trunk]
+    if host.place not in trunk.places:
+        raise ValueError(unknown(f"place in {host.trunk}", host.place, trunk.places))
     given = {**host.options, **options}
+    clips = facts.shape_in == ("B T C H W",)
+    frames = given.get("frames", facts.options.get("frames"))
 
     def make(channels: int, **where) -> nn.Module:
         options = {k: v[channels] if isinstance(v, dict) else v for k, v in given.items()}
-        return create(slug, channels, **options, **where)
+        module = create(slug, channels, **options, **where)
+        return _Folded(module, frames) if clips else module
 
-    return trunk(host.place, make)
+    network = trunk.make(host.place, make, **({} if host.classes is None else {"classes": host.classes}))
+    return _Clips(network) if clips else network
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a paper counts, and what its M and G are.
+
+    Args:
+        words: for a page.
+        base: M is its square and G its cube: 1000, or 1024.
+        per_mac: operations counted for one multiply-add: 1, or 2 where product and sum count one each.
+        layers: kinds of layers that count beyond the convention of :mod:`attn.measure`, each with the operations for
+            every number that enters one.
+    """
+
+    words: str
+    base: int = 1000
+    per_mac: int = 1
+    layers: dict[type[nn.Module], int] = field(default_factory=dict)
+
+
+_NORMS = {nn.modules.batchnorm._BatchNorm: 2}
+_EVERY = {**_NORMS, nn.ReLU: 1, nn.ReLU6: 1, nn.MaxPool2d: 1, nn.AdaptiveAvgPool2d: 1}
+
+CONVENTIONS = {
+    "plain": Convention("multiply-adds; M is 10⁶, G is 10⁹"),
+    "binary": Convention("as norms, but M is 2²⁰, G is 2³⁰", base=1024, layers=_NORMS),
+    "norms": Convention("as plain, and two for every number that enters a BN", layers=_NORMS),
+    "layers": Convention("as norms, and one for every number that enters a ReLU or a pooling", layers=_EVERY),
+    "flops": Convention("as plain, product and sum counting one each", per_mac=2),
+}
+
+
+class Counts(NamedTuple):
+    """What one network costs.
+
+    Args:
+        params: its parameters. own: those of the attention in it.
+        macs: its multiply-adds for one input, in the convention of :mod:`attn.measure`.
+        entering: how many numbers enter the layers of each kind that some convention counts.
+    """
+
+    params: int
+    own: int
+    macs: int
+    entering: dict[type[nn.Module], int]
+
+    def in_convention(self, convention: Convention) -> int:
+        """The operations that a paper with this convention would count."""
+        return convention.per_mac * self.macs + sum(n * self.entering[kind] for kind, n in convention.layers.items())
+
+
+def count(network: nn.Module, *inputs: Tensor, attention: type[nn.Module] | None = None) -> Counts:
+    """Counts a network in evaluation mode, on the meta device as on any other.
+
+    Args:
+        network: any. inputs: those of one example.
+        attention: the class whose parameters are ``own``.
+    """
+    entering = dict.fromkeys(_EVERY, 0)
+
+    def add(kind, x):
+        entering[kind] += x.numel()
+
+    hooks = [
+        module.register_forward_pre_hook(lambda module, given, kind=kind: add(kind, given[0]))
+        for module in network.modules()
+        for kind in _EVERY
+        if isinstance(module, kind)
+    ]
+    was = network.training
+    try:
+        macs = measure._macs(network.eval(), inputs)
+    finally:
+        network.train(was)
+        for hook in hooks:
+            hook.remove()
+    within = [m for m in network.modules() if attention and isinstance(m, attention)]
+    params, own = ({p for m in modules for p in m.parameters()} for modules in ([network], within))
+    return Counts(*(sum(p.numel() for p in found) for found in (params, own)), macs, entering)
+
+
+def in_unit(printed: str, n: int, base: int = 1000) -> tuple[Decimal, Decimal]:
+    """A count in the unit and with the digits of a printed figure, and by how much it lies above the printed one.
+
+    Args:
+        printed: ``"26.77 M"``, ``"8,037,696"``: a number, and K, M or G where it has a unit.
+        n: the count. base: what K is; M is its square and G its cube.
+
+    Raises:
+        ValueError: ``printed`` is no such figure.
+    """
+    read = re.fullmatch(r"(\d[\d,]*)(\.\d+)?(?: ([KMG]))?", printed)
+    if not read:
+        raise ValueError(f"a printed figure is a number, a blank and K, M or G, or a number alone, not {printed!r}")
+    whole, digits, unit = read.groups(default="")
+    value = Decimal(n) / base ** (" KMG".index(unit or " "))
+    value = value.quantize(Decimal(1).scaleb(-len(digits[1:])), ROUND_HALF_UP)
+    return value, value - Decimal(whole.replace(",", "") + digits)
+
+
+class Figure(NamedTuple):
+    """One printed number of a host, and ours.
+
+    Args:
+        host, printed: which.
+        what: ``"params"`` or ``"macs"``.
+        text: as printed.
+        ours: our count in that unit, convention and number of digits. difference: ours less the printed one.
+    """
+
+    host: Host
+    printed: Printed
+    what: str
+    text: str
+    ours: Decimal
+    difference: Decimal
+
+
+@functools.cache
+def counts(slug: str) -> list[Counts]:
+    """The counts of each of a mechanism's hosts, at the size of input that the host names."""
+    found = []
+    for host in card(slug).hosts:
+        with torch.device("meta"):
+            inputs = [torch.zeros(1, *map(int, shape.split())) for shape in host.inputs]
+            found.append(count(build(slug, host), *inputs, attention=card(slug).cls))
+    return found
+
+
+def figures(slug: str) -> list[Figure]:
+    """Every figure that is printed of a mechanism's hosts, with ours beside it.
+
+    Raises:
+        ValueError: a card names a convention that does not exist, or a figure that is none.
+    """
+    found = []
+    for host, counted in zip(card(slug).hosts, counts(slug), strict=True):
+        for printed in host.printed:
+            if printed.convention not in CONVENTIONS:
+                raise ValueError(unknown("convention", printed.convention, CONVENTIONS))
+            convention = CONVENTIONS[printed.convention]
+            for what, n in (("params", counted.params), ("macs", counted.in_convention(convention))):
+                if text := getattr(printed, what):
+                    found.append(Figure(host, printed, what, text, *in_unit(text, n, convention.base)))
+    return found

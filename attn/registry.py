@@ -44,6 +44,24 @@ class Map:
 
 
 @dataclass(frozen=True)
+class Printed:
+    """What is printed of a network, in the unit and with the digits in which it is printed.
+
+    Args:
+        table: where: a table of a paper, or of the authors' README.
+        params, macs: as printed (``"26.77 M"``, ``"3.87 G"``); empty where there is none.
+        convention: what was counted and what M and G are: a name that ``attn.hosts.CONVENTIONS`` knows.
+        why: what is known of the difference from our count, where there is one.
+    """
+
+    table: str
+    params: str = ""
+    macs: str = ""
+    convention: str = "plain"
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Host:
     """The paper's own network with the mechanism where the paper puts it.
 
@@ -53,6 +71,9 @@ class Host:
         params: the exact number of parameters that must come out.
         source: where that number is printed or how it follows.
         options: passed to the mechanism; a dict gives the value for each channel count (``{256: 3, 512: 5}``).
+        classes: how many the network tells apart, where that is not the trunk's default.
+        inputs: the shape of each input without its batch, for multiply-adds; a clip is ``"8 3 224 224"``.
+        printed: the figures that are printed of it.
     """
 
     trunk: str
@@ -60,6 +81,9 @@ class Host:
     params: int
     source: str
     options: dict[str, Any] = field(default_factory=dict)
+    classes: int | None = None
+    inputs: tuple[str, ...] = ("3 224 224",)
+    printed: tuple[Printed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +102,8 @@ class Card:
         order: how the cost grows (``"C²/r + C·H·W"``).
         studied: the options the paper varies, each with the values it tries.
         widths: the smallest channel count and the number every channel count is a multiple of.
-        hosts: the paper's own networks, the first being the one that its tables name.
+        hosts: the paper's own networks, the first being the one that its tables name; where there is none,
+            ``limits["hosts"]`` says why.
         symmetries: what commutes with the module, from ``"shift" "flip" "transpose" "permute"`` (of positions) and
             ``"channels"`` (permuting them with the weights fixed).
         detector: how a detector takes it: ``"layer"``, ``"replace"``, ``"inside"``, or None where none can; then

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import io
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ DIVERGING = "PuOr_r"  # signed values
 INK, FAINT, PALE, PAPER = "#1b1b1b", "#767676", "#c4c4c4", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK)
 DASHES = ("-", "--", ":", "-.")
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 # One fill for each kind of box; the kinds drawn as a circle carry a sign instead of their name.
 KINDS = {
@@ -473,13 +475,16 @@ def _draw_box(axes, box: _Box, x: float, y: float, on: bool) -> None:
 
 
 @_styled
-def curves(series: Mapping[str, Any], *, x: Sequence[float] | None = None, xlabel: str, ylabel: str) -> Drawing:
+def curves(
+    series: Mapping[str, Any], *, x: Sequence[float] | None = None, xlabel: str, ylabel: str, log: bool = False
+) -> Drawing:
     """Lines over steps or values, each named at its end.
 
     Args:
         series: name: one list of numbers, or several of the same length (one a seed: thin lines with their mean thick).
         x: where the numbers stand; 1, 2, 3, ... by default.
         xlabel, ylabel: what the axes show, in lower case, with the unit.
+        log: both axes logarithmic, so that a power is a straight line.
 
     Raises:
         ValueError: lists of different lengths.
@@ -501,14 +506,19 @@ def curves(series: Mapping[str, Any], *, x: Sequence[float] | None = None, xlabe
         axes.plot(places, mean, marker="o" if len(places) <= 12 else None, markersize=4, **look)
         ends.append((mean[-1], name, look["color"], places[-1]))
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    low, high = axes.get_ylim()
+    if log:
+        axes.set(xscale="log", yscale="log")
+        axes.set_xticks(places, [f"{p:g}" for p in places])
+        axes.minorticks_off()
+    height = math.log10 if log else float
+    low, high = map(height, axes.get_ylim())
     points = 0.8 * 2.6 * 72 / (high - low)  # the height of one unit
     y = float("-inf")
     for value, name, colour, end in sorted(ends):  # names are moved apart where their lines end close together
-        y = max(value, y + 12 / points)
-        offset = (6, (y - value) * points)
+        y = max(height(value), y + 12 / points)
+        offset = (6, (y - height(value)) * points)
         axes.annotate(name, (end, value), offset, textcoords="offset points", color=colour, va="center")
-    if all(isinstance(p, int) for p in places):
+    if not log and all(isinstance(p, int) for p in places):
         axes.xaxis.get_major_locator().set_params(integer=True)
     return Drawing(figure)
 
@@ -548,6 +558,55 @@ def intervals(
     if band is not None:
         axes.axvspan((zero or 0) - band, (zero or 0) + band, color="#ececec", zorder=0)
     axes.set(xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.4, -0.6))
+    return Drawing(figure)
+
+
+@_styled
+def scatter(
+    points: Mapping[str, tuple[float, float]], *, groups: Mapping[str, str] | None = None, xlabel: str, ylabel: str
+) -> Drawing:
+    """Named points on two logarithmic axes. Where names would lie on each other some are left out.
+
+    Args:
+        points: name: (x, y), both above 0.
+        groups: name: the group whose colour and mark the point gets, explained above the axes. They go by the order
+            here, so two figures with the same groups have the same colours, whichever points they show.
+        xlabel, ylabel: what the axes show, in lower case, with the unit.
+
+    Raises:
+        ValueError: there is no point, or one that a logarithmic axis does not have.
+    """
+    if not points:
+        raise ValueError("a scatter needs at least one point")
+    for name, (x, y) in points.items():
+        if not (x > 0 and y > 0):
+            raise ValueError(f"{name!r} at {x}, {y} has no place on logarithmic axes")
+    width, height, points_an_inch = WIDTH * 0.8, 3.6, 72
+    figure = _figure(width, height)
+    axes = figure.add_axes((0.11, 0.13, 0.87, 0.75))
+    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+    axes.margins(0.08)
+    groups = groups or dict.fromkeys(points, "")
+    for i, kind in enumerate(dict.fromkeys(groups.values())):
+        if inside := [p for name, p in points.items() if groups[name] == kind]:
+            look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKS[i % len(MARKS)]}
+            axes.plot(*zip(*inside, strict=True), linestyle="", markersize=6, label=kind, **look)
+    if any(groups.values()):
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, handletextpad=0.1, borderpad=0)
+    axes.autoscale_view()
+    at = {n: axes.transData.transform(p) * points_an_inch / figure.dpi for n, p in points.items()}
+    right = axes.transAxes.transform((1, 0))[0] * points_an_inch / figure.dpi
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at.values()]
+    for name, (x, y) in at.items():
+        wide = 6 * len(name)  # points, of 9 pt text
+        for dx, dy in ((6, -5), (-6 - wide, -5), (-wide / 2, 6), (-wide / 2, -15)):
+            box = (x + dx, y + dy, x + dx + wide, y + dy + 10)
+            if box[2] <= right and all(
+                box[0] >= t[2] or box[2] <= t[0] or box[1] >= t[3] or box[3] <= t[1] for t in taken
+            ):
+                taken.append(box)
+                axes.annotate(name, points[name], (dx, dy + 2), textcoords="offset points")
+                break
     return Drawing(figure)
 
 

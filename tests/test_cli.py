@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import attn
-from attn import cli, experiment
+from attn import broken, cli, contract, experiment
 
 
 @pytest.fixture
@@ -71,6 +71,20 @@ def test_cost(call):
     assert status == 0
     assert out == f"{measured}\n"
     assert f"{2 * 64 * 16:,}" in out
+
+
+def test_bench(call, monkeypatch, tmp_path):
+    monkeypatch.setattr("attn.measure.LEVELS", ((16, 6), (24, 4)))
+    monkeypatch.setattr("attn.measure.SECONDS", {False: 1e-4, True: 1e-4})
+    monkeypatch.setattr("attn.datasets.home", lambda: tmp_path)
+    status, out, err = call("bench", "adl", "simam", "--quick", "--batch", "1")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines() if " load " in line] == ["adl", "simam"]
+    assert "SimAM" in out
+    assert not (tmp_path / "data").exists()
+    status, out, err = call("bench", "simam")
+    assert (status, err) == (0, f"written: {tmp_path / 'data/results/bench/cpu.json'}\n")
+    assert "Eq. 5" in out
 
 
 @pytest.fixture
@@ -283,6 +297,100 @@ def test_yolo_saves_what_it_predicts_below_this_folder(call, picture, tmp_path, 
     assert [path.name for path in (tmp_path / "runs" / "detect" / "predict").iterdir()] == ["a.jpg"]
 
 
+def kept(out):
+    """What ``attn check`` says of each promise."""
+    head, *lines, last = out.splitlines()
+    assert head.split()[:2] == ["promise", "kept"]
+    assert re.fullmatch(rf"\d+ of {len(lines)} promises broken", last)
+    return {line.split()[0]: re.split(" {2,}", line)[1] for line in lines}
+
+
+def test_check_finds_nothing_in_a_convolution(call):
+    status, out, err = call("check", "torch.nn:Conv2d", "--args", "64, 64, kernel_size=1", "--quick")
+    assert (status, err) == (0, "")
+    assert set(kept(out).values()) <= {"yes", "not here"}
+    assert list(kept(out)) == [p for p in contract.ANY if p not in contract.SLOW]
+
+
+@pytest.mark.proof
+def test_check_finds_nothing_in_a_convolution_with_the_slow_ones(call):
+    status, out, _ = call("check", "torch.nn:Conv2d", "--args", "64, 64, 1")
+    assert (status, kept(out)["onnx"], "inductor" in kept(out)) == (0, "yes", False)
+
+
+@pytest.mark.parametrize("target", ["ram", "attn.mixed.simam:SimAM"])
+def test_check_finds_nothing_in_ours(call, target):
+    status, out, err = call("check", target, "--channels", "16", "--quick")
+    assert (status, err) == (0, "")
+    found = kept(out)
+    assert found["params"] == "yes"
+    assert {p for p, state in found.items() if state == "limit"} == (
+        {"half", "gradcheck"} if target == "ram" else set()
+    )
+
+
+MINE = """
+import torch
+
+class Attention(torch.nn.Module):
+    def __init__(self, dim, heads=1):
+        super().__init__()
+        self.dim, self.heads = dim, torch.ones(heads)
+        print("made")
+        if dim == 3:
+            raise KeyError("three")
+
+    def forward(self, x):
+        return (x * self.heads[:1]).softmax(0)
+"""
+
+
+def test_check_of_a_class_in_this_folder(call, tmp_path, monkeypatch):
+    (tmp_path / "attn_test_mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    for words in (("--channels", "16"), ("--args", "16, heads=2"), ("--args", "dim=16")):
+        status, out, err = call("check", "attn_test_mine:Attention", *words, "--quick")
+        assert (status, err) == (1, "")
+        faults = {p for p, state in kept(out).items() if state == "no"}
+        assert {"batch", "moves"} <= faults
+        assert not faults & {"sizes", "widths", "gradients", "copies"}
+        assert "made" not in out
+        assert "alone against in a batch of three: off by" in out
+    status, out, err = call("check", "attn_test_mine:Attention", "--args", "3")
+    assert (status, out) == (2, "")
+    assert err == "attn check: attn_test_mine:Attention cannot be built as Attention(3): KeyError: 'three'\n"
+
+
+def test_check_of_what_does_not_run(call):
+    status, out, err = call("check", "torch.nn:Linear", "--args", "3, 3", "--channels", "16")
+    assert (status, out) == (1, "")
+    assert err.startswith("attn check: Linear(3, 3) does not run on a map of 2×16×20×20: RuntimeError: ")
+    assert err.count("\n") == 1
+
+
+CAUGHT = [
+    (slug, wrong, named[1])
+    for slug in broken.names()
+    for wrong in broken.errors(slug)
+    if (named := re.search(r"test_promise\[\w+-(\w+)\]", wrong.error.caught))
+]
+
+
+@pytest.mark.parametrize(("slug", "wrong", "promise"), CAUGHT, ids=[f"{s}-{w.__name__}" for s, w, _ in CAUGHT])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_check_finds_what_the_contract_catches(slug, wrong, promise):
+    """The wrong classes whose fault a promise tells: by that promise, or because they do not run at all."""
+    target = f"attn.broken.{slug}:{wrong.__name__}"
+    try:
+        subject = cli._subject(target, None, None)
+    except RuntimeError as e:
+        assert "does not run on a map of" in str(e)  # noqa: PT017
+    else:
+        found = contract.ask(subject, promise)
+        assert (found.state, found.number) == ("no", None)
+
+
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     monkeypatch.setattr("attn.datasets.home", lambda: tmp_path / "home")
@@ -350,7 +458,7 @@ def test_places():
     assert cli._place(["3", "after:C3[1]", "-1"]) == [3, "after:C3[1]", -1]
 
 
-VERBS = ["list", "show", "cost", "insert", "train", "data", "yolo", "doctor"]
+VERBS = ["list", "show", "cost", "bench", "insert", "train", "data", "yolo", "check", "doctor"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -407,6 +515,9 @@ BAD = {
     "option a word": ("cost se --option reduction=four", "'four'", "a number", "16"),
     "option no truth": ("cost se --option bias=perhaps", "'perhaps'", "true or false"),
     "option out of range": ("cost se --option reduction=0", "0", "2, 4, 8, 16 and 32"),
+    "second slug to bench": ("bench se sse --quick", "'sse'", "'se'"),
+    "device to bench on": ("bench se --quick --device cpuu", "'cpuu'", "'cpu'"),
+    "threads": ("bench se --quick --threads 0", "threads", "0"),
     "action": ("data mke", "'mke'", "'make'"),
     "set to make": ("data make digit", "'digit'", "'digits'"),
     "set to fetch": ("data fetch digits", "digits", "attn data make digits"),
@@ -428,6 +539,15 @@ BAD = {
     "option to train": ("train se --option ratio=2", "'ratio'", "reduction"),
     "option of the plain detector": ("train none --option ratio=2", "'ratio'"),
     "seed": ("train se --seed x", "'x'", "--seed"),
+    "mechanism to check": ("check sse", "'sse'", "'se'"),
+    "class without its module": ("check mine.Attention", "'mine.Attention'", "package.module:Class"),
+    "module to check": ("check no_such.place:Thing", "'no_such.place'", "No module named"),
+    "file to check": ("check mine.py:Thing", "'mine.py'", "mine:Thing"),
+    "class to check": ("check torch.nn:Conv2", "'Conv2'", "'Conv2d'"),
+    "arguments of a class": ("check torch.nn:Conv2d --args 64,oops", "'64,oops'", "'64, 64, 1'"),
+    "arguments that are missing": ("check torch.nn:Conv2d", "Conv2d(64)", "missing 2 required"),
+    "class that is no module": ("check fractions:Fraction --channels 8", "Fraction", "torch.nn.Module"),
+    "channels to check": ("check se --channels 0", "--channels", "0"),
 }
 
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 the attn authors
 # SPDX-License-Identifier: Apache-2.0
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 
 import attn
 from attn import measure
-from attn.measure import Cost, Table, cost, table
+from attn.measure import Bench, Cost, Table, bench, cost, table
 
 
 class Run(nn.Module):
@@ -160,3 +161,146 @@ def test_the_detector_of_the_shares():
     assert params == 2_654_816
     assert 3.8e9 < macs < 3.9e9  # ultralytics prints 7.8 GFLOPs, two for each multiply-add
     assert torch.equal(state, torch.get_rng_state())
+
+
+# Time
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Maps and times so small that a measurement takes milliseconds, and a home of its own."""
+    monkeypatch.setattr(measure, "LEVELS", ((16, 6), (24, 4), (32, 2)))
+    monkeypatch.setattr(measure, "SECONDS", {False: 1e-4, True: 1e-4})
+    monkeypatch.setattr(measure, "BLOCK", 1e-5)
+    monkeypatch.setattr("attn.datasets.home", lambda: tmp_path)
+    return tmp_path
+
+
+def test_bench_sets_ours_beside_its_rivals(small):
+    pytest.importorskip("timm")
+    pytest.importorskip("torchvision")
+    threads = torch.get_num_threads()
+    found = bench("se")
+    assert (found.missing, found.threads, torch.get_num_threads()) == ({}, 1, threads)
+    assert [level["shapes"] for level in found.levels] == [[[2, 16, 6, 6]], [[2, 24, 4, 4]], [[2, 32, 2, 2]]]
+    for level, (C, side) in zip(found.levels, measure.LEVELS, strict=True):
+        assert list(level["runs"]) == ["ours", "plain", "timm", "torchvision"]
+        assert level["macs"] == 2 * attn.card("se").macs(C, side, side)
+        for name, run in level["runs"].items():
+            assert 0 < run["forward"][0] <= run["forward"][1] <= run["forward"][2] < run["step"][2]
+            assert ("step_ratio" in run, "forward_ratio" in run) == (name != "ours",) * 2
+            assert run["moved_bytes"] == 2 * level["in_bytes"] == 2 * 4 * 2 * C * side**2
+            assert "peak_bytes" not in run  # a GPU's
+        assert level["runs"]["ours"]["saved_bytes"] == cost("se", (2, C, side, side)).saved_bytes
+    assert [row["what"] for row in found.rows[:3]] == [
+        "SE",
+        "Eqs. 2 to 4 with matrices for the two layers",
+        "timm.layers.SEModule",
+    ]
+    for part in (found.processor, "load ", "1 thread,", "torchvision.ops.SqueezeExcitation"):
+        assert part in str(found)
+
+
+def test_bench_quick_is_ours_alone_and_is_not_kept(small):
+    found = bench("se", quick=True)
+    assert [list(level["runs"]) for level in found.levels] == [["ours"]] * 2
+    assert "ours / this" not in str(found)
+    with pytest.raises(ValueError, match="a quick measurement is printed and not kept"):
+        found.save()
+    assert not (small / "data").exists()
+
+
+@pytest.mark.parametrize("slug", attn.names())
+def test_bench_takes_every_mechanism(slug, small):
+    """Each with an estimate, which is never below what the backward pass has to keep."""
+    (level, _) = bench(slug, quick=True, batch=1).levels
+    ours = level["runs"]["ours"]
+    assert ours["needs"] > ours["saved_bytes"] > 0
+
+
+def test_bench_names_what_is_missing(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm.layers", None)
+    found = bench("eca")
+    assert list(found.missing) == ["timm"]
+    assert list(found.levels[0]["runs"]) == ["ours"]
+    assert "not beside timm: " in str(found)
+    alone = bench("sk", batch=1)  # timm's BatchNorm does not train on one value a channel
+    assert list(alone.missing) == list(found.missing)
+    assert [list(level["runs"]) for level in alone.levels] == [["ours"]] * 3
+
+
+def test_bench_does_not_run_what_has_no_room(small, monkeypatch):
+    monkeypatch.setattr(measure, "LEVELS", ((64, 4), (64, 2000), (64, 4)))
+    monkeypatch.setattr(measure, "_free", lambda device: 2 * 10**8)
+    found = bench("eca")
+    ran, refused, _ = (level["runs"]["ours"] for level in found.levels)
+    assert "step" in ran
+    assert "step" not in refused
+    map_bytes = 2 * 4 * 64 * 2000**2  # kept: x and the gates; above and below it a gradient; the result; a copy of x
+    assert refused["needs"] > 5 * map_bytes
+    assert refused["refused"] == f"would need {refused['needs'] / 1e9:.1f} GB; 0.1 GB can be taken"
+    assert [row["forward, ms"] for row in found.rows].count(refused["refused"]) == len(found.levels[1]["runs"])
+    plain = 3 * 4 * 2 * 8 * 1600**2  # three times the N × N map of 8 heads and 2 images
+    monkeypatch.setattr(measure, "LEVELS", ((64, 40),))
+    (level,) = bench("mhsa", limit=plain).levels  # ours has room, what writes N × N down has none
+    assert "step" in level["runs"]["ours"]
+    assert level["runs"]["plain"]["refused"].startswith("would need 0.")
+
+
+@pytest.mark.parametrize("module", [nn.Conv2d(8, 8, 3, padding=1), nn.Sequential(nn.Sigmoid(), nn.Tanh())])
+def test_the_estimate_by_hand(module):
+    """A map of 32 kB. Of the convolution: input, result, the gradient from above and that of the input; the
+    parameters and their gradients. Of the two functions: the input, both results, and the gradients from above,
+    between them and below."""
+    x = torch.zeros(1, 8, 32, 32)
+    params = sum(p.nbytes for p in module.parameters())
+    maps = 4 if params else 6
+    assert measure._peak(module, (x,), torch.device("cpu")) == pytest.approx(maps * x.nbytes + 2 * params, rel=0.1)
+
+
+def test_bench_files_are_whole_and_of_one_machine(small, monkeypatch):
+    path = bench("eca").save()
+    assert path == small / "data" / "results" / "bench" / "cpu.json"
+    bench("adl").save()
+    kept = Bench.read()
+    assert list(kept) == ["adl", "eca"]
+    assert isinstance(kept["eca"], Bench)
+    assert str(kept["eca"].rows)
+    assert measure.bandwidth(kept["adl"].levels[0]) is None  # in evaluation its result is its input
+    before = path.read_text("utf-8")
+    with pytest.raises(ValueError, match=r"cpu\.json holds times with threads 1, not 2: move it away first"):
+        bench("se", threads=2).save()
+
+    def broken(*args, **kwargs):
+        raise OSError("no room left")
+
+    found = bench("se")
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(OSError, match="no room left"):
+        found.save()
+    assert [p.name for p in path.parent.iterdir()] == ["cpu.json"]
+    assert path.read_text("utf-8") == before
+    assert Bench.read("cuda") == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"slug": "sse"}, "unknown mechanism 'sse'; did you mean 'se'"),
+        ({"slug": "se", "device": "cpuu"}, "unknown device 'cpuu'; did you mean 'cpu'"),
+        ({"slug": "se", "threads": 0}, "threads must be a whole number of at least 1, not 0"),
+        ({"slug": "se", "batch": True}, "batch must be a whole number of at least 1, not True"),
+    ],
+)
+def test_bench_refuses(words, message):
+    with pytest.raises(ValueError, match=message):
+        bench(**words)
+
+
+def test_the_levels_are_those_of_yolov5s():
+    yolo = pytest.importorskip("attn.yolo", exc_type=ImportError)
+    network, seen = yolo.build("yolov5s.yaml").model.eval(), []
+    network.model[-1].register_forward_pre_hook(lambda m, x: seen.extend(tuple(t.shape[1:3]) for t in x[0]))
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 320, 320))
+    assert tuple((C, 2 * side) for C, side in seen) == measure.LEVELS

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 import attn
-from attn.contract import tensors
+from attn.contract import distance, scale, tensors, version
 
 safetensors = pytest.importorskip("safetensors")
 
 FILES = sorted((Path(__file__).parent / "parity").glob("*.safetensors"))
+VERSIONS = {p.stem: version(p.stem) for p in FILES}
 each = pytest.mark.parametrize("path", FILES, ids=[p.stem for p in FILES])
 
 
@@ -34,14 +35,15 @@ def under(prefix: str, numbers: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 
 @each
 @torch.no_grad()
-def test_the_module_gives_what_the_authors_code_gave(path):
+def test_the_module_gives_what_the_authors_code_gave(path, record_property):
+    record_property("promise", (path.stem, "parity", VERSIONS[path.stem]))
     card, numbers = opened(path)
     module = attn.create(path.stem, int(card["channels"]), **json.loads(card["options"]))
     module.train(card.get("mode") == "training")
     module.load_state_dict(under("weights.", numbers))
     given = tensors(module(*under("input.", numbers).values()))
     wanted = list(under("output.", numbers).values())
-    assert [t.shape for t in given] == [t.shape for t in wanted]
+    record_property("number", distance(wanted, given) / scale(wanted))
     for ours, theirs in zip(given, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 

@@ -32,6 +32,7 @@ def drawings():
     yield viz.curves({"se": [[0.1, 0.2], [0.1, 0.3]], "none": [0.1, 0.25]}, xlabel="epoch", ylabel="mAP50")
     yield viz.intervals({"se": (0.001, -0.002, 0.004)}, xlabel="difference", zero=0, band=0.005)
     yield viz.grid({"yolov5n.yaml": dict.fromkeys(("before", "after"), "yes")})
+    yield viz.scatter({"se": (1, 2), "sk": (30, 4)}, groups={"se": "a", "sk": "b"}, xlabel="bytes", ylabel="ms")
 
 
 def test_the_same_figure_gives_the_same_bytes():
@@ -178,6 +179,15 @@ def test_close_ends_of_curves_keep_their_names_apart():
     assert all(b - a >= 11.9 for a, b in itertools.pairwise(heights))
 
 
+def test_a_power_is_a_straight_line_on_logarithmic_axes():
+    drawing = viz.curves({"a": [1, 100], "b": [1, 101]}, x=[1, 10], xlabel="x", ylabel="y", log=True)
+    axes = drawing.figure.axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "10"]
+    a, b = (t.xyann[1] for t in axes.texts)
+    assert 11 < b - a < 13
+
+
 def test_an_interval_holds_its_value():
     with pytest.raises(ValueError, match="'se'"):
         viz.intervals({"se": (1.0, 0.0, 0.5)}, xlabel="x")
@@ -253,3 +263,21 @@ def test_paths_draw_a_square_for_each_look():
     assert [t.get_text() for t in axes.texts] == ["1", "2"]
     with pytest.raises(ValueError, match="the places 'after' must be 2 T 2, not 1 2 2"):
         viz.paths({"after": places}, torch.zeros(2, 1, 16, 16), side=8)
+
+
+def test_scatter_names_what_has_room():
+    apart = {f"m{i}": (10.0**i, 2.0**i) for i in range(5)}
+    drawing = viz.scatter(apart, xlabel="multiply-adds", ylabel="ms")
+    assert texts(drawing) == list(apart)
+    (axes,) = drawing.figure.axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    heap = {f"mechanism{i}": (100 + i, 100 - i) for i in range(40)} | {"alone": (1e6, 1e6)}
+    named = texts(viz.scatter(heap, groups=dict.fromkeys(heap, "channel"), xlabel="a", ylabel="b"))
+    assert "alone" in named
+    assert 1 < len(named) < 10
+
+
+@pytest.mark.parametrize(("points", "message"), [({}, "at least one point"), ({"adl": (0, 1)}, "'adl' at 0, 1")])
+def test_scatter_refuses(points, message):
+    with pytest.raises(ValueError, match=message):
+        viz.scatter(points, xlabel="a", ylabel="b")

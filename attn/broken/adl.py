@@ -6,8 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ..spatial.adl import ADL
+from . import error
 
 
+@error(
+    kind="wrong mode",
+    found="the class `Attention_Dropout` of a public collection of attention modules",
+    caught="tests/spatial/test_adl.py::test_one_coin_for_the_batch_from_torchs_generator",
+)
 class NoCoin(ADL):
     """A number between 0.8 and 1.8, drawn when the layer is made, blends both maps."""
 
@@ -25,6 +31,11 @@ def no_coin(cls: type[nn.Module] = NoCoin) -> int:
     return len({float(y.sum()) for y in _calls(cls, train=True)})
 
 
+@error(
+    kind="wrong constant",
+    found="the class `Attention_Dropout` of a public collection of attention modules",
+    caught="tests/spatial/test_adl.py::test_the_hottest_position_is_hidden_whatever_the_level",
+)
 class AbsoluteThreshold(ADL):
     """Every position above 0.8 is hidden, whatever the largest is."""
 
@@ -39,6 +50,11 @@ def absolute_threshold(cls: type[nn.Module] = AbsoluteThreshold) -> float:
     return float(1 - cls(64).attention(3 * _maps())["drop"].mean())
 
 
+@error(
+    kind="wrong mode",
+    found="the class `Attention_Dropout` of a public collection of attention modules",
+    caught="tests/spatial/test_adl.py::test_evaluation_returns_what_it_was_given_and_draws_nothing",
+)
 class AlwaysOn(ADL):
     """Nothing asks whether the layer is in training."""
 

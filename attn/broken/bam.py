@@ -9,8 +9,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..mixed.bam import BAM
+from . import error
 
 
+@error(
+    kind="works at one size only",
+    found="`model/attention/BAM.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/test_contract.py::test_promise[bam-sizes]",
+)
 class Shrinking(BAM):
     """Three dilated convolutions of dilation 2, all padded by 1."""
 
@@ -28,6 +34,11 @@ def shrinking(cls: type[nn.Module] = Shrinking) -> int:
     return _fresh(cls).spatial(_maps((7, 7))).shape[2:].numel()
 
 
+@error(
+    kind="layer missing or added",
+    found="`model/attention/BAM.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/test_contract.py::test_promise[bam-params]",
+)
 class Deeper(BAM):
     """Three hidden layers in the channel branch and three dilated convolutions."""
 
@@ -44,6 +55,12 @@ def deeper(cls: type[nn.Module] = Deeper) -> int:
     return sum(p.numel() for p in _fresh(cls, 512).parameters())
 
 
+@error(
+    kind="another function of the same weights",
+    found="the paper's own sign, put into the authors' code, whose weights belong to the product; "
+    "`model/attention/BAM.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/test_parity.py::test_the_module_gives_what_the_authors_code_gave[bam]",
+)
 class Summed(BAM):
     """The branches added before the sigmoid, and nothing else changed."""
 
@@ -59,6 +76,11 @@ def summed(cls: type[nn.Module] = Summed) -> float:
     return float((ours.attention(_maps()) - theirs.attention(_maps())).abs().max())
 
 
+@error(
+    kind="wrong axis",
+    found="the authors' code",
+    caught="tests/mixed/test_bam.py::test_every_column_of_a_wide_map_counts",
+)
 class SquarePool(BAM):
     """The mean over a square as high as the map, in its left corner."""
 

@@ -6,8 +6,14 @@ import torch
 from torch import nn
 
 from ..mixed.cbam import CBAM
+from . import error
 
 
+@error(
+    kind="layer missing or added",
+    found="`model/attention/CBAM.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/test_contract.py::test_promise[cbam-rebuild]",
+)
 class Residual(CBAM):
     """The input added to the result."""
 
@@ -22,6 +28,12 @@ def residual(cls: type[nn.Module] = Residual) -> float:
     return float((_fresh(cls)(x) / x).mean())
 
 
+@error(
+    kind="works at one size only",
+    found="the demonstration in `model/attention/CBAM.py` of xmu-xiaoma666/External-Attention-pytorch at "
+    "`d75848e`, which sets the kernel to the height of the map",
+    caught="tests/test_contract.py::test_promise[cbam-sizes]",
+)
 class MapSizedKernel(CBAM):
     """A kernel as large as the map, here 20, padded by half of it."""
 
@@ -36,6 +48,11 @@ def map_sized_kernel(cls: type[nn.Module] = MapSizedKernel) -> int:
     return _fresh(cls).attention(_images())["spatial"].shape[2]
 
 
+@error(
+    kind="wrong paper",
+    found="the `CBAM` of ultralytics 8.4.190",
+    caught="tests/test_contract.py::test_promise[cbam-params]",
+)
 class MeanOnly(CBAM):
     """One C × C layer on the mean, no maximum, as the channel gate."""
 
@@ -55,6 +72,11 @@ def mean_only(cls: type[nn.Module] = MeanOnly) -> float:
     return float((module.attention(x)["channel"] - module.attention(flat)["channel"]).abs().max())
 
 
+@error(
+    kind="another function of the same weights",
+    found="the paper's order, and that of timm 1.0.31; the authors' code has the other",
+    caught="tests/test_parity.py::test_the_module_gives_what_the_authors_code_gave[cbam]",
+)
 class SwappedPools(CBAM):
     """The mean stacked before the maximum."""
 

@@ -6,8 +6,14 @@ import torch
 from torch import nn
 
 from ..mixed.coord import CoordAttention
+from . import error
 
 
+@error(
+    kind="layer missing or added",
+    found="`attention-mechanisms/coordatten.py` of changzy00/pytorch-attention at `23ddce5`",
+    caught="tests/test_contract.py::test_promise[coord-maps]",
+)
 class NoSigmoid(CoordAttention):
     """The two sigmoids are missing."""
 
@@ -23,6 +29,11 @@ def no_sigmoid(cls: type[nn.Module] = NoSigmoid) -> float:
     return float((_fresh(cls)(x) / x).min())
 
 
+@error(
+    kind="wrong paper",
+    found="`models/utils/CAModule.py` of rinbarpen/RbpXNet at `da42461`",
+    caught="tests/mixed/test_coord.py::test_a_gate_sees_its_own_line_only",
+)
 class Namesake(CoordAttention):
     """The spatial gate of CBAM under this paper's title."""
 
@@ -44,6 +55,11 @@ def namesake(cls: type[nn.Module] = Namesake) -> float:
     return float((module(x) / x - module(grown) / grown)[:, :, 0, -1].abs().max())
 
 
+@error(
+    kind="parameters not registered",
+    found="`ultralytics/nn/modules/coordatt.py` of handiism/yolov8ce at `fcc9088`, `DynamicCoordAtt`",
+    caught="tests/test_contract.py::test_promise[coord-params]",
+)
 class LateWeights(nn.Module):
     """The layers are made by the first call."""
 
@@ -61,6 +77,12 @@ def late_weights(cls: type[nn.Module] = LateWeights) -> int:
     return sum(p.numel() for p in _fresh(cls).parameters())
 
 
+@error(
+    kind="another function of the same weights",
+    found="`ultralytics/nn/modules/coordatt.py` of sancteor/ultralytics at `5550a43`; "
+    "`attention-mechanisms/coordatten.py` of changzy00/pytorch-attention at `23ddce5`",
+    caught="tests/test_parity.py::test_the_module_gives_what_the_authors_code_gave[coord]",
+)
 class PlainRelu(CoordAttention):
     """ReLU in place of h-swish."""
 

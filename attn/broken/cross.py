@@ -6,8 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ..cross.cross import CrossAttention, Pair
+from . import error
 
 
+@error(
+    kind="wrong paper",
+    found="not found in code; the paper's name for the layer invites it, and texts mix up the two",
+    caught="tests/test_contract.py::test_promise[cross-rebuild]",
+)
 class MixesValues(CrossAttention):
     """Each position replaced by a mixture of the other picture's, as in cross-attention with queries, keys, values."""
 
@@ -26,6 +32,11 @@ def mixes_values(cls: type[nn.Module] = MixesValues) -> float:
     return float(torch.cosine_similarity(_fresh(cls)(p, q).queries, q[:, None], dim=3).mean())
 
 
+@error(
+    kind="works at one size only",
+    found="the authors' code: blue-blue272/fewshot-CAN, `torchFewShot/models/cam.py`",
+    caught="tests/cross/test_cross.py::test_equals_the_equations[{}]",
+)
 class WrittenSize(CrossAttention):
     """The 36 positions and the 6 hidden units written into the module."""
 
@@ -40,6 +51,11 @@ def written_size(cls: type[nn.Module] = WrittenSize) -> int:
     return sum(_runs(cls, side) for side in (5, 6, 7, 8))
 
 
+@error(
+    kind="wrong channel count",
+    found="issue 39 of RL-VIG/LibFewShot, with 10 hidden units for 100 positions",
+    caught="tests/test_contract.py::test_promise[cross-params]",
+)
 class RootHidden(CrossAttention):
     """As many hidden units as the map is wide, √N, instead of N/6: equal at 6 × 6 alone."""
 

@@ -7,8 +7,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..spatial.dcn import DCN
+from . import error
 
 
+@error(
+    kind="missing scale",
+    found="mmcv, `mmcv/ops/modulated_deform_conv.py` at `0093647`; `yolo-improve/yolov5-DCN.py` of "
+    "z1069614715/objectdetection_script at `7e2597d`",
+    caught="tests/spatial/test_dcn.py::test_starts_as_the_convolution_whose_weights_it_takes_over[{}]",
+)
 class BareSigmoid(DCN):
     """The mask is the sigmoid, not twice the sigmoid."""
 
@@ -24,6 +31,11 @@ def bare_sigmoid(cls: type[nn.Module] = BareSigmoid) -> float:
     return float((module(x) * plain).sum() / plain.square().sum())
 
 
+@error(
+    kind="wrong constant",
+    found="`deform_conv_v2.py` of 4uiiurz1/pytorch-deform-conv-v2 at `529abbb`",
+    caught="tests/spatial/test_dcn.py::test_starts_as_the_convolution_whose_weights_it_takes_over[{}]",
+)
 class LooseBias(DCN):
     """The weights that predict the offsets start at zero, their biases at random."""
 
@@ -39,6 +51,11 @@ def loose_bias(cls: type[nn.Module] = LooseBias) -> float:
     return float(_fresh(cls).attention(_maps())["offset"].abs().max())
 
 
+@error(
+    kind="another function of the same weights",
+    found="`deform_conv_v2.py` of 4uiiurz1/pytorch-deform-conv-v2 at `529abbb`",
+    caught="tests/test_parity.py::test_the_module_gives_what_the_authors_code_gave[dcn]",
+)
 class AxesApart(DCN):
     """All steps down stand before all steps to the right, where ours alternate."""
 
@@ -58,6 +75,11 @@ def axes_apart(cls: type[nn.Module] = AxesApart) -> float:
     return float((theirs(x) - y).abs().max() / y.abs().max())
 
 
+@error(
+    kind="wrong gradient",
+    found="the authors' first operator; `DCNv2_op/README.md` of their second tells of it",
+    caught="tests/spatial/test_dcn.py::test_a_point_near_the_edge_is_interpolated_with_zero_and_one_far_away_is_zero",
+)
 class ZeroBeyond(DCN):
     """A point beyond the edge counts as 0 at once, instead of being interpolated with 0."""
 

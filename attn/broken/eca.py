@@ -6,8 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ..channel.eca import ECA
+from . import error
 
 
+@error(
+    kind="layer missing or added",
+    found="the listing in Figure 3 of the paper, taken word for word",
+    caught="tests/test_contract.py::test_promise[eca-maps]",
+)
 class NoSigmoid(ECA):
     """The product with the bare convolution."""
 
@@ -22,6 +28,11 @@ def no_sigmoid(cls: type[nn.Module] = NoSigmoid) -> float:
     return float(gates.min())
 
 
+@error(
+    kind="parameters not registered",
+    found="the listing in Figure 3 of the paper, taken word for word",
+    caught="tests/test_contract.py::test_promise[eca-gradients]",
+)
 class NewKernel(ECA):
     """The convolution is made inside the call."""
 
@@ -35,6 +46,12 @@ def new_kernel(cls: type[nn.Module] = NewKernel) -> float:
     return float((first - second).abs().max())
 
 
+@error(
+    kind="wrong constant",
+    found="the default of the authors' `eca_layer`; `model/attention/ECAAttention.py` of "
+    "xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/channel/test_eca.py::test_the_size_is_the_nearest_odd_number",
+)
 class FixedKernel(ECA):
     """Three channels for every width."""
 
@@ -48,6 +65,11 @@ def fixed_kernel(cls: type[nn.Module] = FixedKernel) -> int:
     return int((_seeded(cls, 256).attention(x) != 0.5).sum())
 
 
+@error(
+    kind="layer missing or added",
+    found="`model/attention/ECAAttention.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/channel/test_eca.py::test_the_size_can_be_read",
+)
 class Bias(ECA):
     """The convolution keeps its bias."""
 

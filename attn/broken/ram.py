@@ -6,8 +6,14 @@ import torch
 from torch import nn
 
 from ..glimpse.ram import RAM
+from . import error
 
 
+@error(
+    kind="wrong gradient",
+    found="kevinzakka/recurrent-visual-attention until pull request 32 of May 2020",
+    caught="tests/glimpse/test_ram.py::test_each_loss_reaches_its_own_layers",
+)
 class Leak(RAM):
     """The place that was drawn keeps its gradient."""
 
@@ -25,6 +31,11 @@ def leak(cls: type[nn.Module] = Leak) -> float:
     return 0.0 if gradient is None else float(gradient.abs().max())
 
 
+@error(
+    kind="wrong constant",
+    found="`config.py` of kevinzakka/recurrent-visual-attention, `glimpse_scale = 1`",
+    caught="tests/glimpse/test_ram.py::test_by_default_each_patch_is_twice_as_wide_as_the_last",
+)
 class SamePatches(RAM):
     """Every patch of a glimpse has the same side."""
 

@@ -8,8 +8,14 @@ import torch
 from torch import nn
 
 from ..channel.se import SE
+from . import error
 
 
+@error(
+    kind="silent no-op",
+    found="`model/attention/SEAttention.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/test_contract.py::test_promise[se-params]",
+)
 class NoFloor(SE):
     """Hidden width C // r without a lower bound."""
 
@@ -29,6 +35,11 @@ def no_floor(cls: type[nn.Module] = NoFloor) -> float:
         return float(cls(8).attention(torch.randn(8, 8, 5, 5)).std(0).mean())
 
 
+@error(
+    kind="layer missing or added",
+    found="`model/attention/SEAttention.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/test_contract.py::test_promise[se-params]",
+)
 class NoBias(SE):
     """Both layers without bias by default."""
 
@@ -41,6 +52,11 @@ def no_bias(cls: type[nn.Module] = NoBias) -> int:
     return _count(cls, 256)
 
 
+@error(
+    kind="wrong channel count",
+    found="timm 1.0.31, `timm/layers/squeeze_excite.py`: the default of `SEModule`",
+    caught="tests/channel/test_se.py::test_keeps_one_hidden_unit",
+)
 class RoundedWidth(SE):
     """Hidden width rounded to a multiple of 8, at least 8."""
 

@@ -6,8 +6,15 @@ import torch
 from torch import nn
 
 from ..spatial.sge import SGE
+from . import error
 
 
+@error(
+    kind="wrong constant",
+    found="`model/attention/SGE.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`; "
+    "`cv-attention/SGE.py` of z1069614715/objectdetection_script at `08499e5`",
+    caught="tests/spatial/test_sge.py::test_a_fresh_module_passes_the_same_share_of_everything",
+)
 class ZeroShift(SGE):
     """The shift β starts at 0."""
 
@@ -22,6 +29,11 @@ def zero_shift(cls: type[nn.Module] = ZeroShift) -> float:
     return float(cls(64).attention(_images()).mean())
 
 
+@error(
+    kind="wrong constant",
+    found="`cv-attention/SGE.py` of z1069614715/objectdetection_script at `08499e5`",
+    caught="tests/spatial/test_sge.py::test_the_default_is_the_largest_divisor_up_to_64[256-64]",
+)
 class EightGroups(SGE):
     """Eight groups, whatever C is."""
 
@@ -34,6 +46,12 @@ def eight_groups(cls: type[nn.Module] = EightGroups) -> int:
     return 512 // cls(512).groups
 
 
+@error(
+    kind="NaN at the edge",
+    found="the authors' code; `model/attention/SGE.py` of xmu-xiaoma666/External-Attention-pytorch at "
+    "`d75848e`; `cv-attention/SGE.py` of z1069614715/objectdetection_script at `08499e5`",
+    caught="tests/test_contract.py::test_promise[sge-sizes]",
+)
 class LonePosition(SGE):
     """The spread of one position divides by 0."""
 
@@ -50,6 +68,12 @@ def lone_position(cls: type[nn.Module] = LonePosition) -> float:
     return float(cls(64)(_images((1, 1))).isnan().float().mean())
 
 
+@error(
+    kind="one memory format only",
+    found="the authors' code; `model/attention/SGE.py` of xmu-xiaoma666/External-Attention-pytorch at "
+    "`d75848e`; `cv-attention/SGE.py` of z1069614715/objectdetection_script at `08499e5`",
+    caught="tests/test_contract.py::test_promise[sge-channels_last]",
+)
 class FoldedView(SGE):
     """The groups are folded into the batch by a view."""
 

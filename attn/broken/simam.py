@@ -6,8 +6,14 @@ import torch
 from torch import nn
 
 from ..mixed.simam import SimAM
+from . import error
 
 
+@error(
+    kind="wrong constant",
+    found="the default of the authors' class, while their own commands say 0.1",
+    caught="tests/test_parity.py::test_the_module_gives_what_the_authors_code_gave[simam]",
+)
 class SmallLambda(SimAM):
     """λ left at 1e-4, where the published results have 0.1."""
 
@@ -21,6 +27,12 @@ def small_lambda(cls: type[nn.Module] = SmallLambda) -> float:
     return float(cls(64).attention(0.05 * _maps()).max())
 
 
+@error(
+    kind="silent no-op",
+    found="`cv-attention/SimAM.py` of z1069614715/objectdetection_script at `2faba8f`, whose demonstration "
+    "builds `SimAM(64)`",
+    caught="tests/mixed/test_simam.py::test_one_threshold_on_the_gates_finds_the_odd_values_of_every_map",
+)
 class WidthAsLambda(SimAM):
     """λ stands first among the arguments, and gets the number of channels."""
 
@@ -35,6 +47,12 @@ def width_as_lambda(cls: type[nn.Module] = WidthAsLambda) -> float:
     return float(a.max() - a.min())
 
 
+@error(
+    kind="NaN at the edge",
+    found="the authors' code; `cv-attention/SimAM.py` of z1069614715/objectdetection_script at `2faba8f`; "
+    "`model/attention/SimAM.py` of xmu-xiaoma666/External-Attention-pytorch at `d3de2da`",
+    caught="tests/test_contract.py::test_promise[simam-sizes]",
+)
 class NoGuard(SimAM):
     """Divides by H·W − 1 whatever it is."""
 
@@ -50,6 +68,12 @@ def no_guard(cls: type[nn.Module] = NoGuard) -> float:
     return float(cls(64)(_maps()[..., :1, :1]).isnan().float().mean())
 
 
+@error(
+    kind="NaN at the edge",
+    found="the authors' code; `cv-attention/SimAM.py` of z1069614715/objectdetection_script at `2faba8f`; "
+    "`model/attention/SimAM.py` of xmu-xiaoma666/External-Attention-pytorch at `d3de2da`",
+    caught="tests/mixed/test_simam.py::test_half_precision_bears_values_whose_squares_it_cannot_hold[dtype0]",
+)
 class NarrowSquares(SimAM):
     """Squares in the type of x."""
 

@@ -6,8 +6,14 @@ import torch
 from torch import nn
 
 from ..channel.sk import SK
+from . import error
 
 
+@error(
+    kind="wrong channel count",
+    found="`model/attention/SKAttention.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/test_contract.py::test_promise[sk-params]",
+)
 class FullConvolutions(SK):
     """Four full convolutions of kernels 1, 3, 5 and 7, and biases before the BN."""
 
@@ -23,6 +29,11 @@ def full_convolutions(cls: type[nn.Module] = FullConvolutions) -> int:
         return sum(p.numel() for p in cls(512).parameters())
 
 
+@error(
+    kind="layer missing or added",
+    found="`model/attention/SKAttention.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`",
+    caught="tests/test_parity.py::test_the_module_gives_what_the_authors_code_gave[sk]",
+)
 class LinearGate(SK):
     """No BN and no ReLU between the two layers of the gate."""
 
@@ -39,6 +50,11 @@ def linear_gate(cls: type[nn.Module] = LinearGate) -> float:
     return float((there + back).abs().mean() / there.abs().mean())
 
 
+@error(
+    kind="wrong axis",
+    found="`model/attention/SKAttention.py` of xmu-xiaoma666/External-Attention-pytorch, until `b74a16d`",
+    caught="tests/test_contract.py::test_promise[sk-batch]",
+)
 class SoftmaxOverImages(SK):
     """The softmax runs over the images of the batch."""
 

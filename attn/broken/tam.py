@@ -6,8 +6,14 @@ import torch
 from torch import nn
 
 from ..video.tam import TAM
+from . import error
 
 
+@error(
+    kind="wrong axis",
+    found="the authors' code, `ops/temporal_module.py`",
+    caught="tests/video/test_tam.py::test_every_frame_of_a_clip_reaches_every_other",
+)
 class CutClips(TAM):
     """Frames counted over the whole batch: a clip of 16 runs through a module of 8 as two clips."""
 
@@ -28,6 +34,11 @@ def cut_clips(cls: type[nn.Module] = CutClips) -> float:
     return float((module(x)[:, 7] - module(other)[:, 7]).abs().max() / module(x)[:, 7].abs().max())
 
 
+@error(
+    kind="layer missing or added",
+    found="mmaction2, `mmaction/models/common/tam.py` at `36ef18b`; at `a067e27` the norm is there",
+    caught="tests/test_parity.py::test_the_module_gives_what_the_authors_code_gave[tam]",
+)
 class NoNorm(TAM):
     """No BN between the two convolutions of the local branch."""
 

@@ -9,7 +9,7 @@ Chapter: notebooks/channel/se.ipynb
 
 from torch import Tensor, nn
 
-from ..registry import Host, Map, register
+from ..registry import Host, Map, Printed, register
 
 
 def _hidden(channels: int, reduction: int) -> int:
@@ -41,8 +41,51 @@ def _macs(C: int, H: int, W: int, reduction: int = 16, bias: bool = True) -> int
     order="C²/r + C·H·W",
     studied={"reduction": (2, 4, 8, 16, 32)},
     hosts=(
-        Host("resnet50", "residual", 28_088_024, "released SE-ResNet-50.prototxt: both layers have biases"),
-        Host("resnet50", "residual", 28_071_976, "Eq. 5: weights only", {"bias": False}),
+        Host(
+            *("resnet50_early", "residual", 28_088_024, "released SE-ResNet-50.prototxt: both layers have biases"),
+            printed=(Printed("SE, Table 2", macs="3.87 G"),),
+        ),
+        Host(
+            *("resnet50_early", "residual", 28_071_976, "Eq. 5: weights only", {"bias": False}),
+            printed=(Printed("SE, Table 10: r = 16", "28.1 M"),),
+        ),
+        Host(
+            *("resnet50", "residual", 28_071_976, "Eq. 5: weights only", {"bias": False}),
+            printed=(
+                Printed(
+                    "ECA, Table 3",
+                    "26.77 M",
+                    "3.87 G",
+                    "binary",
+                    "the tool of the authors of ECA counts more than norms: see ECA",
+                ),
+            ),
+        ),
+        Host(
+            *("resnet50", "residual", 28_088_024, "trained again by the authors of SGE, with biases"),
+            printed=(Printed("README of implus/PytorchInsight", "28.09 M", "4.130 G", "layers"),),
+        ),
+        Host(
+            *("resnet101_early", "residual", 49_326_872, "as SE-ResNet-50, with biases"),
+            printed=(
+                Printed(
+                    *("SE, Table 2", "", "7.60 G"),
+                    why="the table has 7.58 G for the plain ResNet-101, where ours has 7.57; why is not known",
+                ),
+            ),
+        ),
+        *(
+            Host(
+                *("resnet50_early", "residual", count, "Eq. 5: weights only", {"bias": False, "reduction": r}),
+                printed=(Printed(f"SE, Table 10: r = {r}", params, why=why),),
+            )
+            for r, count, params, why in (
+                (2, 45_676_584, "45.7 M", ""),
+                (4, 35_616_808, "35.7 M", "the column lies above the count, with biases as without; why is not known"),
+                (8, 30_586_920, "30.7 M", "the column lies above the count, with biases as without; why is not known"),
+                (32, 26_814_504, "26.9 M", "the column lies above the count, with biases as without; why is not known"),
+            )
+        ),
     ),
     symmetries=("shift", "flip", "transpose", "permute"),
 )

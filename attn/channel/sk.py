@@ -10,7 +10,7 @@ Chapter: notebooks/channel/sk.ipynb
 from torch import Tensor, nn
 
 from ..blocks import BatchNorm2d
-from ..registry import Host, Map, largest_divisor, register
+from ..registry import Host, Map, Printed, largest_divisor, register
 
 
 def _groups(channels: int, groups: int | None) -> int:
@@ -49,7 +49,22 @@ def _macs(
     macs=_macs,
     order="M·k²·C²/g·H·W + C²/r",
     studied={"dilation": ((1, 3), (2, 3), (1, 2, 3))},
-    hosts=(Host("resnext50", "unit", 27_479_784, "SKNet-50: counted from the authors' models/sknet50.prototxt"),),
+    hosts=(
+        Host(
+            *("resnext50", "unit", 27_479_784, "SKNet-50: counted from the authors' models/sknet50.prototxt"),
+            printed=(Printed("SK, Table 2 in the authors' README", "27.5 M", "4.47 G"),),
+        ),
+        Host(
+            *("resnext101", "unit", 48_686_760, "SKNet-101: the authors' models/sknet101.prototxt, d = 16 in c3"),
+            {"min_hidden": {128: 32, 256: 16, 512: 32, 1024: 32}},
+            printed=(
+                Printed(
+                    *("SK, Table 2 in the authors' README", "48.9 M", "8.46 G"),
+                    why="the authors' own file has 48,686,760 parameters; where 48.9 comes from is not known",
+                ),
+            ),
+        ),
+    ),
     detector="replace",
     rebuild=lambda module, a, x: sum(a[:, m] * u for m, u in enumerate(module._split(x))),
 )

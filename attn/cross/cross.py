@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..blocks import BatchNorm2d
-from ..registry import Map, register
+from ..registry import Host, Map, register
 
 
 class Pair(NamedTuple):
@@ -64,6 +64,12 @@ def _macs(C: int, H: int, W: int, size: tuple[int, int] = (6, 6), reduction: int
     macs=_macs,
     order="K·M·C·N²",
     studied={"size": ((5, 5), (5, 7)), "reduction": (4,)},
+    hosts=(
+        Host(
+            *("resnet12", "pairs", 8_038_182, "the authors' resnet12() has 8,037,696 and their CAM 486"),
+            inputs=("5 3 84 84", "1 3 84 84"),
+        ),
+    ),
     symmetries=("channels",),
     detector=None,
     rebuild=_rebuild,

@@ -10,7 +10,7 @@ Chapter: notebooks/mixed/bam.ipynb
 from torch import Tensor, nn
 
 from ..blocks import BatchNorm2d
-from ..registry import Host, Map, register
+from ..registry import Host, Map, Printed, register
 
 
 def _params(C: int, reduction: int = 16, dilation: int = 4, printed: bool = False) -> int:
@@ -39,7 +39,17 @@ def _macs(C: int, H: int, W: int, reduction: int = 16, dilation: int = 4, printe
     macs=_macs,
     order="(C²/r + C²/r² + C)·H·W",
     studied={"printed": (False, True)},
-    hosts=(Host("resnet50", "stage", 25_915_099, "the authors' ResidualNet('ImageNet', 50, 1000, 'BAM')"),),
+    hosts=(
+        Host(
+            *("resnet50", "stage", 25_915_099, "the authors' ResidualNet('ImageNet', 50, 1000, 'BAM')"),
+            printed=(
+                Printed(
+                    *("README of implus/PytorchInsight", "25.92 M", "4.205 G", "layers"),
+                    why="a count by layers sees none of its 2.8 million products of maps and features",
+                ),
+            ),
+        ),
+    ),
     rebuild=lambda module, a, x: x + x * a,
 )
 class BAM(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks import BatchNorm2d
-from ..registry import Host, Map, register
+from ..registry import Host, Map, Printed, register
 
 
 def _params(C: int, reduction: int = 16, kernel_size: int = 7, bias: bool = True, norm: bool = True) -> int:
@@ -40,8 +40,22 @@ def _macs(C: int, H: int, W: int, reduction: int = 16, kernel_size: int = 7, bia
     order="C²/r + k²·H·W + C·H·W",
     studied={"kernel_size": (3, 7)},
     hosts=(
-        Host("resnet50", "residual", 28_089_624, "the authors' ResidualNet('ImageNet', 50, 1000, 'CBAM')"),
-        Host("resnet50", "residual", 28_073_544, "the equations: no biases, no BN", {"bias": False, "norm": False}),
+        Host(
+            *("resnet50", "residual", 28_089_624, "the authors' ResidualNet('ImageNet', 50, 1000, 'CBAM')"),
+            printed=(Printed("README of implus/PytorchInsight", "28.09 M", "4.139 G", "layers"),),
+        ),
+        Host(
+            *("resnet50", "residual", 28_073_544, "the equations: no biases, no BN", {"bias": False, "norm": False}),
+            printed=(
+                Printed(
+                    "ECA, Table 3",
+                    "26.77 M",
+                    "3.87 G",
+                    "binary",
+                    "the tool of the authors of ECA counts more than norms: see ECA",
+                ),
+            ),
+        ),
     ),
 )
 class CBAM(nn.Module):

@@ -11,7 +11,7 @@ Chapter: notebooks/mixed/coord.ipynb
 import torch
 from torch import Tensor, nn
 
-from ..registry import Host, Map, register
+from ..registry import Host, Map, Printed, register
 
 
 def _hidden(channels: int, reduction: int) -> int:
@@ -43,7 +43,11 @@ def _macs(C: int, H: int, W: int, reduction: int = 32) -> int:
     order="C²/r·(H + W) + C·H·W",
     studied={"reduction": (16, 32)},
     hosts=(
-        Host("mobilenetv2", "depthwise", 3_950_648, "the authors' mbv2_ca(); 3.95M in the README of their repository"),
+        Host(
+            *("mobilenetv2", "depthwise", 3_950_648, "the authors' mbv2_ca(); 3.95M in the README of their repository"),
+            printed=(Printed("README of houqb/CoordAttention", "3.95 M", "0.31 G"),),
+        ),
+        Host("resnet50", "residual", 27_474_864, "counted by us by the formula; the paper has no ResNet"),
     ),
     symmetries=("shift", "flip"),
 )

@@ -10,7 +10,7 @@ Chapter: notebooks/mixed/simam.ipynb
 import torch
 from torch import Tensor, nn
 
-from ..registry import Host, Map, register
+from ..registry import Host, Map, Printed, register
 
 
 @register(
@@ -28,8 +28,14 @@ from ..registry import Host, Map, register
     order="C·H·W",
     studied={"e_lambda": (1e-4, 0.1)},
     hosts=(
-        Host("resnet50", "convolved", 25_557_032, "the README of the authors' repository: 25.56 M"),
-        Host("resnext50", "convolved", 25_028_904, "the same table: 25.03 M"),
+        Host(
+            *("resnet50", "convolved", 25_557_032, "the README of the authors' repository: 25.56 M"),
+            printed=(Printed("README of ZjjConan/SimAM", "25.56 M", "4.11 G", "norms"),),
+        ),
+        Host(
+            *("resnext50", "convolved", 25_028_904, "the same table: 25.03 M"),
+            printed=(Printed("README of ZjjConan/SimAM", "25.03 M", "4.26 G", "norms"),),
+        ),
     ),
     symmetries=("shift", "flip", "transpose", "permute", "channels"),
 )

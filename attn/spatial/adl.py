@@ -10,7 +10,7 @@ Chapter: notebooks/spatial/adl.ipynb
 import torch
 from torch import Tensor, nn
 
-from ..registry import Map, register
+from ..registry import Host, Map, register
 
 
 @register(
@@ -27,6 +27,7 @@ from ..registry import Map, register
     macs=lambda C, H, W, **options: 0,  # the identity; a training step multiplies once, C·H·W
     order="0, in training C·H·W",
     studied={"drop_rate": (0.0, 0.75, 1.0), "threshold": (0.5, 0.8, 0.9)},
+    hosts=(Host("resnet50", "late", 25_557_032, "clovaai/wsolevaluation, wsol/resnet.py: it has no parameters"),),
     symmetries=("shift", "flip", "transpose", "permute", "channels"),
     limits={
         "rebuild": "in evaluation neither map multiplies x; a training step applies one of the two, and "

@@ -10,7 +10,7 @@ Chapter: notebooks/spatial/sge.ipynb
 import torch
 from torch import Tensor, nn
 
-from ..registry import Host, Map, largest_divisor, register
+from ..registry import Host, Map, Printed, largest_divisor, register
 
 GROUPS = 64  # G in all of the authors' networks
 
@@ -41,7 +41,17 @@ def _rebuild(module: nn.Module, a: Tensor, x: Tensor) -> Tensor:
     params=_params,
     macs=_macs,
     order="C·H·W + G·H·W",
-    hosts=(Host("resnet50", "residual", 25_559_080, "the authors' sge_resnet50(); 25.56M in their table"),),
+    hosts=(
+        Host(
+            *("resnet50", "residual", 25_559_080, "the authors' sge_resnet50(); 25.56M in their table"),
+            printed=(
+                Printed(
+                    *("README of implus/PytorchInsight", "25.56 M", "4.127 G", "layers"),
+                    why="a count by layers sees the pooling of SGE, 5.5 million, and none of its 11.9 million products",
+                ),
+            ),
+        ),
+    ),
     symmetries=("shift", "flip", "transpose", "permute"),
     rebuild=_rebuild,
 )

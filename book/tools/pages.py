@@ -39,7 +39,8 @@ TOOLS = Path(__file__).resolve().parent
 BUILD = ROOT / "_build"
 EXECUTED, RUNNING, HASHES, TIMES = (BUILD / n for n in ("executed", "running", "hashes.json", "seconds.json"))
 LAST = "notebooks/compare/status"
-MATRIX = "notebooks/compare/matrix"  # the one page that reads what tests have left under _build
+# The pages that read what tests have left under _build.
+TESTS = {f"notebooks/compare/{name}": f"file _build/{name}.json" for name in ("matrix", "contract")}
 VERSIONS = ("torch", "ultralytics", "attn")  # of these the record of a page keeps the version, and Python's
 GUESS = 20.0  # seconds for a page that has never run, until others have told better
 KEPT_WHOLE = {"results", "weights"}  # folders of data/ whose files count one by one
@@ -248,8 +249,8 @@ class Page:
         found[f"file {self.source.relative_to(ROOT)}"] = self.digest
         if self.name == LAST:
             found |= reports(digests)
-        if self.name == MATRIX:
-            found["file _build/matrix.json"] = digests.of("file _build/matrix.json")
+        if left := TESTS.get(self.name):
+            found[left] = digests.of(left)
         self.result.parent.mkdir(parents=True, exist_ok=True)
         self.record.unlink(missing_ok=True)  # first, so that a record never speaks of another result than its own
         (self.folder / "page.ipynb").replace(self.result)

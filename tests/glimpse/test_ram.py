@@ -109,6 +109,14 @@ def test_a_whole_pixel_and_an_even_side_give_a_slice():
     torch.testing.assert_close(patches[:, 2:], nn.functional.avg_pool2d(wide, 2))
 
 
+def test_by_default_each_patch_is_twice_as_wide_as_the_last():
+    module, x = attn.create("ram", 1, scales=3), torch.randn(1, 1, 32, 32)
+    near, middle, wide = module.retina(x, torch.zeros(1, 2))[0]
+    torch.testing.assert_close(near, x[0, 0, 12:20, 12:20])
+    torch.testing.assert_close(middle[None], nn.functional.avg_pool2d(x[0, :, 8:24, 8:24], 2))
+    torch.testing.assert_close(wide[None], nn.functional.avg_pool2d(x[0], 4))
+
+
 def test_each_loss_reaches_its_own_layers():
     module = subject("ram").module(1, train=True)
     x = torch.randn(4, 1, 20, 20)

@@ -137,6 +137,15 @@ def test_passes_between_one_and_two_times_the_map():
     assert 1.8 < factor.max() <= 2
 
 
+@torch.no_grad()
+def test_every_column_of_a_wide_map_counts():
+    """The last column reaches the first gate through the mean alone: the lattice around it ends 8 places away."""
+    module, x = subject("bam").module(), subject("bam").inputs(size=(20, 24))[0]
+    grown = x.clone()
+    grown[..., -1] += 10
+    assert (module.attention(x) - module.attention(grown))[..., 0, 0].abs().max() > 1e-3
+
+
 def test_a_batch_of_one_trains_and_keeps_the_statistics_of_the_means():
     module = subject("bam").module(train=True)
     before = {n: t.clone() for n, t in module.named_buffers()}

@@ -118,6 +118,17 @@ def test_frames_in_a_row_are_clips():
         module(x[:, :4])
 
 
+@torch.no_grad()
+def test_every_frame_of_a_clip_reaches_every_other():
+    """Through the kernels, which are made from the means of all frames."""
+    module, (x,) = subject("tam", frames=16).module(), subject("tam").inputs(size=(4, 3))
+    x = torch.cat([x, x.flip(1)], 1)  # 16 frames
+    other = x.clone()
+    other[:, -1] += 1
+    moved = (module(x) - module(other)).abs().amax((0, 2, 3, 4))
+    assert (moved > 1e-4).all(), f"frames {moved.nonzero().flatten().tolist()} of 16 know of the last one"
+
+
 def test_the_kernel_only_averages():
     """It is positive and adds up to one: away from the ends, a clip that stands still is left as V makes it."""
     module = subject("tam").module()

@@ -84,6 +84,10 @@ def alone(made):
     assert yolo.read(made["y"].trainer.last).inserted[0].alpha != 0
 
 
+def checked(made):
+    assert cli.main(["check", "torch.nn:Softmax", "--args", "0", "--channels", "8", "--quick"]) == 1  # over the batch
+
+
 def own(made):
     assert len(list(Path("runs/detect").glob("train*"))) == 2
 
@@ -127,6 +131,7 @@ CHECKS = {
     "At several places": several,
     "Inside C3": inside,
     "Train the attention alone": alone,
+    "Your own attention": checked,
     "Your own pictures": own,
     "Export": exported,
     "Read back what was put in": read_back,
