@@ -405,8 +405,7 @@ def bench(
     Args:
         quick: the two smaller maps, ours alone, for a quarter of the time.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. threads: of a CPU; two of them wait for each other as soon as
-            something else runs. batch: images at a time; in
-            training some rivals refuse a single one.
+            something else runs. batch: images at a time; in training some rivals refuse a single one.
         limit: bytes; what would need more is not run. By default half of the memory that is free now: near the end of
             the memory a machine swaps and measures its disk.
 
@@ -431,13 +430,14 @@ def bench(
             for p in ours.parameters():
                 if not p.any():
                     nn.init.normal_(p, std=0.02)
+        ours.to(place)
         with _numberless():
             shapes = facts.example(C, (side, side), batch)
         modules, runs = {}, {}
         free = limit if limit is not None else _free(place) // 2
         for name, make in {"ours": None, **makers}.items():
             try:
-                module = make(ours) if make else ours
+                module = make(ours).to(place) if make else ours
                 needs = _peak(module, shapes, place) + sum(x.nbytes for x in shapes)  # these are copied
             except (ImportError, ValueError, RuntimeError) as e:  # not installed, or it does not take such a batch
                 if not make:
@@ -451,11 +451,10 @@ def bench(
                 modules[name] = module
         level = {"shapes": [list(x.shape) for x in shapes], "runs": runs}
         if "ours" in modules:
-            inputs = facts.example(C, (side, side), batch)
+            inputs = tuple(x.to(place) for x in facts.example(C, (side, side), batch))
             level["macs"] = _macs(ours.eval(), inputs)
-            there = {name: module.to(place) for name, module in modules.items()}
             with _threads(threads):
-                timed = _timed(there, [x.to(place) for x in inputs], SECONDS[quick])
+                timed = _timed(modules, inputs, SECONDS[quick])
             for name, found in timed.pop("runs").items():
                 runs[name] |= found
             level |= timed
@@ -502,6 +501,7 @@ def _device(name: str) -> torch.device:
 def _free(device: torch.device) -> int:
     """Bytes that can be taken without anything being swapped out."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch keeps for itself can be taken too
         return torch.cuda.mem_get_info(device)[0]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -562,10 +562,10 @@ def _differentiable(output) -> list[Tensor]:
     return [y for y in (output if isinstance(output, tuple) else [output]) if y.requires_grad]
 
 
-def _timed(modules: dict[str, nn.Module], inputs: list[Tensor], seconds: float) -> dict[str, Any]:
+def _timed(modules: dict[str, nn.Module], inputs: tuple[Tensor, ...], seconds: float) -> dict[str, Any]:
     """Seconds and bytes of modules that compute the same."""
     device = inputs[0].device
-    inputs = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
+    inputs = tuple(x.requires_grad_() if x.is_floating_point() else x for x in inputs)
     copies = [torch.empty_like(x) for x in inputs]
     runs = {name: {} for name in modules}
     above = [torch.randn_like(y) for y in _differentiable(modules["ours"].train()(*inputs))]
@@ -604,7 +604,7 @@ def _timed(modules: dict[str, nn.Module], inputs: list[Tensor], seconds: float) 
     return {"in_bytes": sum(x.nbytes for x in inputs), "copy": _quartiles(copy_times), "runs": runs}
 
 
-def _step(module: nn.Module, inputs: list[Tensor], above: list[Tensor]) -> Callable[[], Any]:
+def _step(module: nn.Module, inputs: tuple[Tensor, ...], above: list[Tensor]) -> Callable[[], Any]:
     """A forward and backward pass, to the inputs and the parameters, from the gradients ``above``."""
     wanted = [t for t in (*inputs, *module.parameters()) if t.requires_grad]
 

@@ -240,8 +240,8 @@ def test_bench_does_not_run_what_has_no_room(small, monkeypatch):
     assert refused["needs"] > 5 * map_bytes
     assert refused["refused"] == f"would need {refused['needs'] / 1e9:.1f} GB; 0.1 GB can be taken"
     assert [row["forward, ms"] for row in found.rows].count(refused["refused"]) == len(found.levels[1]["runs"])
-    plain = 3 * 4 * 2 * 8 * 1600**2  # three times the N × N map of 8 heads and 2 images
-    monkeypatch.setattr(measure, "LEVELS", ((64, 40),))
+    plain = 3 * 4 * 2 * 8 * 400**2  # three times the N × N map of 8 heads and 2 images
+    monkeypatch.setattr(measure, "LEVELS", ((64, 20),))
     (level,) = bench("mhsa", limit=plain).levels  # ours has room, what writes N × N down has none
     assert "step" in level["runs"]["ours"]
     assert level["runs"]["plain"]["refused"].startswith("would need 0.")

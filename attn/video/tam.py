@@ -32,12 +32,13 @@ def _macs(C: int, H: int, W: int, frames: int = 8, kernel_size: int = 3, reducti
 def _filtered(z: Tensor, kernel: Tensor) -> Tensor:
     """z, B T C H W, along time with a kernel of its own for each clip and channel, B C K; zeros beyond the ends.
 
-    The sum of K shifted copies: the grouped convolution that says the same has B·C groups, one a clip and channel.
+    One convolution with B·C groups, one a clip and channel.
     """
-    frames, taps = z.shape[1], kernel.shape[2]
-    z = nn.functional.pad(z, (0, 0, 0, 0, 0, 0, taps // 2, taps // 2))  # B T+K−1 C H W
-    theta = kernel.mT[:, :, None, :, None, None]  # B K 1 C 1 1
-    return sum(theta[:, j] * z[:, j : j + frames] for j in range(taps))
+    B, T, C, H, W = z.shape
+    z = z.transpose(1, 2).reshape(1, B * C, T, H * W)
+    theta = kernel.reshape(B * C, 1, -1, 1)
+    y = nn.functional.conv2d(z, theta, padding=(theta.shape[2] // 2, 0), groups=B * C)
+    return y.reshape(B, C, T, H, W).transpose(1, 2)
 
 
 @register(
@@ -108,10 +109,9 @@ class TAM(nn.Module):
         ValueError: an option is out of range, or, in use, x is not a batch of clips of ``frames`` frames.
 
     Differs: the authors' code takes the frames of all clips in a row, (B·T) C H W, which is ``x.flatten(0, 1)``, and
-    their result is ``y.flatten(0, 1)``; it filters with one grouped convolution of B·C groups, ours adds shifted
-    copies. Their padding is 1 by default whatever K is, ours (K − 1)/2, so that a kernel of 5 keeps the length. Where
-    C < β one hidden channel stays. mmaction2 starts the two F with a deviation of 0.001, hence all kernels near 1/K;
-    the authors and ours start them as PyTorch does.
+    their result is ``y.flatten(0, 1)``. Their padding is 1 by default whatever K is, ours (K − 1)/2, so that a kernel
+    of 5 keeps the length. Where C < β one hidden channel stays. mmaction2 starts the two F with a deviation of 0.001,
+    hence all kernels near 1/K; the authors and ours start them as PyTorch does.
     """
 
     def __init__(self, channels: int, *, frames: int = 8, kernel_size: int = 3, reduction: int = 4, expansion: int = 2):
