@@ -420,8 +420,8 @@ def _check(args) -> int:
 
     A line for each promise says whether it is kept, and what was measured or what is wrong. The class is imported as
     Python does it from this folder, called with the number of channels or with --args, and given maps of B C H W. One
-    that is derived from a mechanism is held to the promises of its card, too. The exit status is 1 when a promise is
-    broken.
+    that is derived from a mechanism is held to the promises of its card, too, and to its results with equal weights.
+    The exit status is 1 when a promise is broken.
     """
     from . import contract
 
@@ -429,6 +429,8 @@ def _check(args) -> int:
     promises = [p for p in (contract.CHECKS if s.card else contract.ANY) if args.full or p not in contract.FULL]
     if args.quick:
         promises = [p for p in promises if p not in contract.SLOW]
+    if s.card and type(s.build(s.width)) is not s.card.cls:
+        promises += contract.DERIVED
     width, broken = max(map(len, promises)), 0
     print(f"{'promise':{width}}  kept      measured, or what is wrong")
     for promise in promises:

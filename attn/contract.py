@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import registry
+from . import blocks, registry
 from .registry import Card, Map, card
 
 SIZES = ((20, 20), (13, 17), (7, 4), (1, 9), (1, 1))
@@ -608,6 +608,54 @@ def symmetry(s: Subject) -> float:
 ANY = [name for name in CHECKS if name not in ("params", "macs", "maps", "rebuild", "symmetry")]
 
 
+def same(s: Subject) -> float:
+    """A class derived from a mechanism starts as the mechanism does and, with its weights, gives the same results.
+
+    At several widths and sizes, on ordinary inputs and on those far from zero, in both modes; gradients, too.
+    """
+    name, gap = s.card.cls.__name__, 0.0
+    own = Subject(s.card.cls, s.card.example, s.card.widths, s.card, s.near)
+    for channels in sorted({max(s.widths), s.width, 4 * s.width}) if s.widths[1] else [s.width]:
+        pair = [_built(build, channels) for build in (own.build, s.build)]
+        shapes = [{name: t.shape for name, t in m.state_dict().items()} for m in pair]
+        odd = sorted({tensor for tensor, _ in shapes[0].items() ^ shapes[1].items()})
+        assert not odd, f"{channels} channels: other names or shapes of weights than {name}: {', '.join(odd)}"
+        gap = max(gap, _alike(pair, own.inputs(channels), f"{channels} channels, fresh, beside a fresh {name}"))
+        drawn = own.module(channels).state_dict()
+        for m in pair:
+            m.load_state_dict(drawn)
+        for size in SIZES[:3]:
+            x = own.inputs(channels, size)
+            for inputs in (x, tuple(8 + t for t in x), tuple(t / 8 for t in x), tuple(torch.ones_like(t) for t in x)):
+                what = f"{channels} channels, {size[0]}×{size[1]}, with the weights of {name}"
+                gap = max(gap, _alike(pair, inputs, what))
+    return gap
+
+
+def _built(build: Callable[..., nn.Module], channels: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return build(channels)
+
+
+def _alike(pair: list[nn.Module], x: tuple[Tensor, ...], what: str) -> float:
+    """Results of two modules in both modes, and the gradients of their parameters in training."""
+    gap = 0.0
+    for train in (False, True):
+        ours, theirs = (_seeded(3, m.train(train), x) for m in pair)
+        gap = max(gap, close(ours, theirs, ROUNDING, what))
+    reached = []
+    for m, y in zip(pair, (ours, theirs), strict=True):
+        total = sum((t.float() + 1).square().sum() for t in tensors(y) if t.requires_grad)
+        given = [p for p in m.parameters() if p.requires_grad]
+        reached.append(torch.autograd.grad(total, given, materialize_grads=True) if given else [torch.zeros(1)])
+    return max(gap, close(*map(list, reached), 100 * ROUNDING, f"{what}: gradients"))
+
+
+# What only a class of somebody else's that is derived from a mechanism can be asked.
+DERIVED = {"same": same}
+
+
 # What was found.
 
 STATES = ("yes", "no", "limit", "not here", "nothing", "not run")
@@ -633,7 +681,7 @@ def ask(s: Subject, promise: str) -> Finding:
     """Asks for one promise and never fails: whatever the module raises is the finding."""
     declared = s.card.limits.get(promise) if s.card else None
     try:
-        number = CHECKS[promise](s)
+        number = {**CHECKS, **DERIVED}[promise](s)
     except Elsewhere as e:
         return Finding("not here", None, str(e))
     except Exception as e:
@@ -689,24 +737,23 @@ def states(found: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, s
     parity = _file().parents[1] / "tests" / "parity"
     rows = {}
     for slug in registry.names():
-        now = version(slug)
-        current = {p: e["state"] for p, e in found.get(slug, {}).items() if e["module"] == now}
-        rows[slug] = {column: current.get(column, "not run") for column in COLUMNS}
+        entries = found.get(slug, {})
+        current = {p for p in COLUMNS if p in entries and entries[p]["module"] == version(slug, p)}
+        rows[slug] = {p: entries[p]["state"] if p in current else "not run" for p in COLUMNS}
         if not (parity / f"{slug}.safetensors").is_file():
             rows[slug]["parity"] = "nothing"
     return rows
 
 
-def version(slug: str) -> str:
-    """Of what a finding is about: the mechanism's file, what mechanisms share, and the promises."""
-    return _digest(Path(inspect.getsourcefile(card(slug).cls)))
+def version(slug: str, promise: str) -> str:
+    """Of what an entry is about: the mechanism's file, what mechanisms share, and the promise itself."""
+    asked = inspect.getsource(CHECKS[promise]) if promise in CHECKS else ""
+    return hashlib.sha256(_sources(slug) + asked.encode()).hexdigest()[:16]
 
 
 @functools.cache
-def _digest(path: Path) -> str:
-    here = Path(__file__)
-    parts = (path, here.with_name("blocks.py"), here)
-    return hashlib.sha256(b"".join(p.read_bytes() for p in parts)).hexdigest()[:16]
+def _sources(slug: str) -> bytes:
+    return b"".join(Path(p).read_bytes() for p in (inspect.getsourcefile(card(slug).cls), blocks.__file__))
 
 
 def _file() -> Path:

@@ -318,15 +318,13 @@ def test_check_finds_nothing_in_a_convolution_with_the_slow_ones(call):
     assert (status, kept(out)["onnx"], "inductor" in kept(out)) == (0, "yes", False)
 
 
-@pytest.mark.parametrize("target", ["ram", "attn.mixed.simam:SimAM"])
+@pytest.mark.parametrize("target", ["adl", "attn.mixed.simam:SimAM"])
 def test_check_finds_nothing_in_ours(call, target):
     status, out, err = call("check", target, "--channels", "16", "--quick")
     assert (status, err) == (0, "")
     found = kept(out)
     assert found["params"] == "yes"
-    assert {p for p, state in found.items() if state == "limit"} == (
-        {"half", "gradcheck"} if target == "ram" else set()
-    )
+    assert {p for p, state in found.items() if state == "limit"} == ({"rebuild"} if target == "adl" else set())
 
 
 MINE = """
@@ -389,6 +387,35 @@ def test_check_finds_what_the_contract_catches(slug, wrong, promise):
     else:
         found = contract.ask(subject, promise)
         assert (found.state, found.number) == ("no", None)
+
+
+# Their fault shows with options that are not the defaults, which a check does not know.
+OPTIONS = {"CutClips": "frames=16", "SamePatches": "scales=3"}
+WRONG = [(slug, wrong) for slug in broken.names() for wrong in broken.errors(slug) if wrong.__name__ not in OPTIONS]
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize(("slug", "wrong"), WRONG, ids=[f"{s}-{w.__name__}" for s, w in WRONG])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_check_finds_every_wrong_class(slug, wrong):
+    """Beside the mechanism that it is derived from, if by nothing else."""
+    try:
+        subject = cli._subject(f"attn.broken.{slug}:{wrong.__name__}", None, None)
+    except RuntimeError:
+        return  # it does not run at all, and the check says so
+    quick = [p for p in contract.CHECKS if p not in contract.SLOW]
+    assert any(contract.ask(subject, promise).state == "no" for promise in [*contract.DERIVED, *quick])
+
+
+@pytest.mark.parametrize("slug", ["se", "adl", "cross"])
+def test_check_finds_no_difference_where_there_is_none(slug, call, tmp_path, monkeypatch):
+    name = attn.card(slug).cls.__name__
+    module = f"attn_test_derived_{slug}"
+    (tmp_path / f"{module}.py").write_text(f"import attn\n\nclass Mine(attn.{name}):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    state = contract.ask(cli._subject(f"{module}:Mine", 16, None), "same")
+    assert (state.state, state.reason) == ("yes", "")
 
 
 @pytest.fixture

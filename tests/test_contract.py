@@ -17,7 +17,8 @@ import attn
 from attn import contract
 
 ROOT = Path(__file__).parents[1]
-VERSIONS = {slug: contract.version(slug) for slug in attn.names()}  # of what was imported, whatever is edited meanwhile
+# Of what was imported, whatever is edited meanwhile.
+VERSIONS = {(slug, promise): contract.version(slug, promise) for slug in attn.names() for promise in contract.CHECKS}
 CUDA = "yes" if torch.cuda.is_available() else "not here"
 
 
@@ -33,7 +34,7 @@ def rows():
 
 @pytest.mark.parametrize(("slug", "promise"), list(rows()))
 def test_promise(slug, promise, record_property):
-    record_property("promise", (slug, promise, VERSIONS[slug]))
+    record_property("promise", (slug, promise, VERSIONS[slug, promise]))
     try:
         record_property("number", contract.CHECKS[promise](contract.subject(slug)))
     except contract.Elsewhere as e:
@@ -267,8 +268,8 @@ def page(capsys):
     return names, capsys.readouterr().out
 
 
-def entry(state, number=None, reason=""):
-    return contract.Finding(state, number, reason)._asdict() | {"module": contract.version("se")}
+def entry(promise, state, number=None, reason=""):
+    return contract.Finding(state, number, reason)._asdict() | {"module": contract.version("se", promise)}
 
 
 def test_the_page_without_results(home, capsys):
@@ -280,10 +281,10 @@ def test_the_page_without_results(home, capsys):
 
 
 def test_the_page_with_results(home, capsys):
-    yes, no = entry("yes", 0.25), entry("no", None, "off by 3")
-    limit, elsewhere = entry("limit", None, "its size is fixed"), entry("not here", None, "a GPU")
-    contract.keep({"se": {"batch": yes, "half": no, "onnx": limit, "cuda": elsewhere}})
-    contract.keep({"se": {"sizes": entry("yes", 5)}, "eca": {"batch": yes | {"module": "another"}}})
+    given = [("batch", "yes", 0.25), ("half", "no", None, "off by 3"), ("onnx", "limit", None, "its size is fixed")]
+    given += [("cuda", "not here", None, "a GPU")]
+    contract.keep({"se": {promise: entry(promise, *rest) for promise, *rest in given}})
+    contract.keep({"se": {"sizes": entry("sizes", "yes", 5)}, "eca": {"batch": entry("batch", "yes", 0.5)}})
     (home / "tests/parity").mkdir(parents=True)
     (home / "tests/parity/eca.safetensors").touch()
     names, said = page(capsys)
@@ -300,8 +301,10 @@ def test_the_page_with_results(home, capsys):
 
 
 def test_what_was_found_is_not_taken_back_by_a_machine_that_cannot_ask(home):
-    elsewhere = entry("not here", None, "needs a GPU")
-    for given, left in ((entry("yes", 0.0), "yes"), (elsewhere, "yes"), (entry("no", None, "off"), "no")):
+    elsewhere = entry("cuda", "not here", None, "needs a GPU")
+    for given, left in (
+        (entry("cuda", "yes", 0.0), "yes"), (elsewhere, "yes"), (entry("cuda", "no", None, "off"), "no")
+    ):  # fmt: skip
         contract.keep({"se": {"cuda": given}})
         assert contract.read()["se"]["cuda"]["state"] == left
     contract.keep({"se": {"cuda": elsewhere | {"module": "another"}}})

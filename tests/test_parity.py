@@ -20,7 +20,7 @@ from attn.contract import distance, scale, tensors, version
 safetensors = pytest.importorskip("safetensors")
 
 FILES = sorted((Path(__file__).parent / "parity").glob("*.safetensors"))
-VERSIONS = {p.stem: version(p.stem) for p in FILES}
+VERSIONS = {p.stem: version(p.stem, "parity") for p in FILES}
 each = pytest.mark.parametrize("path", FILES, ids=[p.stem for p in FILES])
 
 

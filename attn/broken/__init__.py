@@ -20,7 +20,7 @@ from ..measure import Table
 # What kinds of error there are, and why each goes unnoticed.
 KINDS = {
     "wrong axis": "Every shape is right, and over another axis a mean is still a mean and a softmax still adds up to "
-    "one. Only a second image in the batch, or a map that is not square, shows it.",
+    "one. A second image in the batch, a map that is not square or twice as large, or a longer clip shows it.",
     "wrong channel count": "The result has the shape that the next layer expects. Only the number of parameters tells, "
     "and a training log does not set it beside the paper's.",
     "silent no-op": "The network trains as it did without the module, and a gain that is missing looks like bad luck.",
@@ -42,9 +42,10 @@ KINDS = {
     "wrong constant": "A default is read by nobody who does not change it, and any value runs.",
     "another function of the same weights": "The names and shapes in the state dict agree, so the authors' weights "
     "load without a word, and then mean something else.",
-    "NaN at the edge": "Ordinary maps in float32 stay far from it. It comes with a map of one position, or in "
-    "float16, hours into a run.",
-    "wrong gradient": "The forward pass is right; a gradient runs where the paper has none, or with another value.",
+    "NaN at the edge": "Ordinary maps in float32 stay far from it. It comes with a map of one row or one position, or "
+    "in float16, hours into a run.",
+    "wrong gradient": "The forward pass is right, or nearly everywhere; a gradient runs where the paper has none, or "
+    "with another value.",
     "wrong mode": "The module runs in training and in evaluation, and nobody compares two calls of either.",
     "one memory format only": "PyTorch's default format hides it, and channels_last is switched on later, for speed.",
 }
