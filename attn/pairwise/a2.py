@@ -90,7 +90,7 @@ class DoubleAttention(nn.Module):
 
     Shapes:
         x: B C H W, y: B C H W, attention: gather B n H W, each map adding up to one over the positions, and distribute
-        B n H W, adding up to one over the n descriptors at each position; both in (0, 1).
+        B n H W, adding up to one over the n descriptors at each position; both in (0, 1].
 
     Raises:
         ValueError: ``m`` or ``n`` is below 1.

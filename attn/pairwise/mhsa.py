@@ -62,7 +62,7 @@ class MHSA(nn.Module):
         residual: whether X is added, as around every such layer of the paper's network.
 
     Shapes:
-        x: B C H W, y: B C H W, attention: B h N N, row n being what query n takes from each key, in (0, 1).
+        x: B C H W, y: B C H W, attention: B h N N, row n being what query n takes from each key, in (0, 1].
 
     Raises:
         ValueError: ``heads`` does not divide ``channels``.
