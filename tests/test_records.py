@@ -328,7 +328,7 @@ def module_at(commit, slug):
     if slug == "none":
         return None
     files = git(ROOT, "ls-tree", "-r", "--name-only", commit, "attn").splitlines()
-    pattern = r"attn/controls\.py" if slug in controls.CONTROLS else rf"attn/(?!broken|tasks)\w+/{slug}\.py"
+    pattern = r"attn/controls\.py" if slug in controls.CONTROLS else rf"attn/({'|'.join(registry.FAMILIES)})/{slug}\.py"
     pattern = r"attn/fresh\.py" if slug == FRESH else pattern
     found = [f for f in files if re.fullmatch(pattern, f)]
     if len(found) != 1:
