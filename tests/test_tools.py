@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,7 +35,7 @@ def fake_python(root: Path) -> None:
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """The setup in an empty project, where pip and the network are not touched; ``calls`` is what pip was asked."""
+    """The setup in an empty project on an empty disk; nothing reaches pip, and ``calls`` is what it was asked."""
     monkeypatch.chdir(tmp_path)
     for name in ("requirements.txt", "constraints.txt", "pyproject.toml"):
         (tmp_path / name).write_text("zipp==4.1.2\n")
@@ -42,6 +43,7 @@ def install(tmp_path, monkeypatch):
     install.calls = []
     monkeypatch.setattr(install, "pip", lambda *a, count=0: install.calls.append(a))
     monkeypatch.setattr(install, "check_network", lambda python: None)
+    monkeypatch.setattr(install.shutil, "disk_usage", lambda _: SimpleNamespace(free=1e12))
     monkeypatch.setattr(install, "make_venv", lambda: fake_python(tmp_path))
     return install
 
@@ -53,7 +55,7 @@ def test_setup_refuses_a_python_that_does_not_fit(install, version):
 
 
 def test_setup_refuses_a_full_disk(install, monkeypatch):
-    monkeypatch.setattr(install.shutil, "disk_usage", lambda _: type("U", (), {"free": 3.24e9})())
+    monkeypatch.setattr(install.shutil, "disk_usage", lambda _: SimpleNamespace(free=3.24e9))
     with pytest.raises(install.Refused, match=r"^3\.2 GB are free here, \d+ GB are needed"):
         install.setup()
     assert not Path(".venv").exists()
@@ -90,7 +92,7 @@ def test_setup_goes_on_after_pip_failed(install, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(install, "pip", fails)
-        with pytest.raises(install.Refused):
+        with pytest.raises(install.Refused, match="pip could not install"):
             install.setup()
     Path(".venv/what-was-installed").touch()
     install.setup()

@@ -61,7 +61,7 @@ class FCA(nn.Module):
     """Frequency Channel Attention (Qin et al., 2021). The channels stand in n groups, each with a frequency (u, v).
 
     b_k(i) = cos(π k (i + ½)/H), divided by its length    a wave of k half turns down H positions; across W likewise
-    u′ = min(u · max(1, ⌊H/7⌋), H − 1); v′ with W         the same wave, in positions, on a larger map
+    u′ = min(u · max(1, ⌊H/7⌋), H − 1); v′ with W         about the same wave, in positions, on a larger map
     z_c = Σ_ij x_c(i, j) b_u′(i) b_v′(j)                  a coefficient of the cosine transform
     s = σ(W₂ δ(W₁ z))                                     as SE without biases: δ = ReLU, σ = sigmoid
     y_c = s_c x_c
