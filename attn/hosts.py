@@ -27,7 +27,7 @@ from .registry import Host, Printed, card, create, unknown
 __all__ = [
     *("CONVENTIONS", "TRUNKS", "Convention", "Counts", "Figure", "Trunk", "build", "count", "counts"),
     *("figures", "in_unit"),
-    *("biformer", "biformer_stl", "itself", "mobilenetv2", "resnet12", "resnet50", "resnext50"),
+    *("biformer", "biformer_stl", "itself", "mobilenetv2", "resnest50", "resnet12", "resnet50", "resnext50", "san"),
 ]
 
 Make = Callable[..., nn.Module]
@@ -43,9 +43,11 @@ def _conv(entering: int, leaving: int, kernel_size: int, stride: int = 1, groups
 PLACES = {
     "reduced": "in each unit, behind the first 1×1 convolution with its BN and ReLU",
     "conv": "in the units of the stages c3 to c5, instead of the 3×3 convolution",
+    "every": "in each unit, instead of the 3×3 convolution",
     "convolved": "in each unit, between the 3×3 convolution and its BN",
     "unit": "in each unit, instead of the 3×3 convolution with its BN and ReLU",
     "residual": "in each unit, at the end of the branch, behind the last BN and before the addition",
+    "last": "in the last unit of each stage, at the end of the branch, behind the last BN and before the addition",
     "stage": "behind each of the stages c2 to c4",
     "late": "behind the first unit of c4 and the first and third of c5",
     "second": "behind every second unit of the stages c3 and c4",
@@ -70,7 +72,7 @@ class _Bottleneck(nn.Module):
         super().__init__()
         first, second = (stride, 1) if early else (1, stride)
         strided = {"stride": second} if second > 1 else {}
-        conv = make(width, **strided) if place == "conv" else _conv(width, width, 3, second, groups)
+        conv = make(width, **strided) if place in ("conv", "every") else _conv(width, width, 3, second, groups)
         behind = [make(width)] if place == "convolved" else []
         unit = (conv, *behind, nn.BatchNorm2d(width), nn.ReLU())
         self.branch = nn.Sequential(
@@ -90,7 +92,14 @@ class _Bottleneck(nn.Module):
 
 
 def _residual(
-    place: str | None, make: Make | None, depths: tuple[int, ...], groups: int, width: int, early: bool, classes: int
+    place: str | None,
+    make: Make | None,
+    depths: tuple[int, ...],
+    groups: int,
+    width: int,
+    early: bool,
+    classes: int,
+    strides: tuple[int, ...] = (1, 2, 2, 2),
 ) -> nn.Sequential:
     """Four stages of bottlenecks, ``depths`` in each; the first are ``width`` channels wide inside."""
     units, entering = [], 64
@@ -98,7 +107,9 @@ def _residual(
         inside, leaving = width * 2**stage, 256 * 2**stage
         for i in range(depth):
             within = None if place == "conv" and stage == 0 else place
-            stride = 2 if stage and not i else 1
+            if place == "last":
+                within = "residual" if i == depth - 1 else None
+            stride = 1 if i else strides[stage]
             units.append(_Bottleneck(entering, inside, leaving, stride, groups, early, within, make))
             entering = leaving
             behind = {
@@ -125,6 +136,7 @@ def resnet50(
     *,
     depths: tuple[int, ...] = (3, 4, 6, 3),
     early: bool = False,
+    strides: tuple[int, ...] = (1, 2, 2, 2),
     classes: int = 1000,
 ) -> nn.Sequential:
     """ResNet-50: 25,557,032 parameters for 1000 classes, without attention.
@@ -139,12 +151,13 @@ def resnet50(
         early: whether the stride of 2 stands in the first 1×1 convolution of a unit, as in the paper and in Caffe's
             models. Otherwise it stands in the 3×3; that layout, often called v1.5, has the same parameters and is the
             one that is trained today.
+        strides: of the first unit of each stage.
         classes: numbers in a result.
 
     Shapes:
         B 3 H W to B classes.
     """
-    return _residual(place, make, depths, 1, 64, early, classes)
+    return _residual(place, make, depths, 1, 64, early, classes, strides)
 
 
 def resnext50(
@@ -163,6 +176,69 @@ def resnext50(
         As in :func:`resnet50`.
     """
     return _residual(place, make, depths, 32, 128, False, classes)
+
+
+class _PooledBottleneck(nn.Module):
+    """A bottleneck that halves the map by poolings alone, as ResNeSt's: 3×3 in the branch, 2×2 in the shortcut."""
+
+    def __init__(
+        self, entering: int, width: int, leaving: int, stride: int, early: bool, place: str | None, make: Make | None
+    ):
+        super().__init__()
+        pool = [nn.AvgPool2d(3, stride, 1)] if stride > 1 else []
+        plain = (_conv(width, width, 3), nn.BatchNorm2d(width), nn.ReLU())
+        self.branch = nn.Sequential(
+            *(_conv(entering, width, 1), nn.BatchNorm2d(width), nn.ReLU()),
+            *(pool if early else []),
+            *([make(width)] if place == "unit" else plain),
+            *([] if early else pool),
+            *(_conv(width, leaving, 1), nn.BatchNorm2d(leaving)),
+        )
+        self.shortcut = nn.Identity()
+        if entering != leaving:
+            halve = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+            self.shortcut = nn.Sequential(halve, _conv(entering, leaving, 1), nn.BatchNorm2d(leaving))
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.branch(x) + self.shortcut(x))
+
+
+def resnest50(
+    place: str | None = None,
+    make: Make | None = None,
+    *,
+    depths: tuple[int, ...] = (3, 4, 6, 3),
+    width: int = 64,
+    early: bool = False,
+    classes: int = 1000,
+) -> nn.Sequential:
+    """The trunk of ResNeSt-50: 25,576,264 parameters for 1000 classes, without attention.
+
+    Hang Zhang and others: ResNeSt: Split-Attention Networks, 2020, arXiv:2004.08955: a stem of three 3×3 convolutions
+    and shortcuts that pool, both from ResNet-D, and in a unit that halves the map a pooling of 3×3 instead of a stride.
+
+    Args:
+        place: ``"unit"``, in each unit, instead of the 3×3 convolution with its BN and ReLU.
+        make: gives the module for a number of channels.
+        depths: units in each stage. width: channels inside the units of the first; each later stage has twice as many.
+        early: whether the pooling in the branch stands in front of the 3×3, as in the authors' "fast" networks.
+        classes: numbers in a result.
+
+    Shapes:
+        B 3 H W to B classes.
+    """
+    units, entering = [], 64
+    for stage, depth in enumerate(depths):
+        inside, leaving = width * 2**stage, 256 * 2**stage
+        for i in range(depth):
+            units.append(_PooledBottleneck(entering, inside, leaving, 2 if stage and not i else 1, early, place, make))
+            entering = leaving
+    stem = []
+    for before, behind, stride in ((3, 32, 2), (32, 32, 1), (32, 64, 1)):
+        stem += _conv(before, behind, 3, stride), nn.BatchNorm2d(behind), nn.ReLU()
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, classes))
+    return nn.Sequential(*stem, nn.MaxPool2d(3, 2, 1), *units, *head)
 
 
 class _InvertedResidual(nn.Module):
@@ -347,6 +423,87 @@ class _Basic(nn.Module):
         return self.relu(self.branch(x) + self.shortcut(x))
 
 
+class _Regions(nn.Module):
+    """Non-local attention inside each quarter of the map, x + W(v aᵀ), over keys and values of half the side."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        inside = channels // 8
+        self.qkv = nn.ModuleList(nn.Conv2d(channels, inside, 1) for _ in range(3))
+        self.out = nn.Conv2d(inside, channels, 1)
+
+    def _quarter(self, x: Tensor) -> Tensor:
+        q, k, v = (layer(x) for layer in self.qkv)  # B d h w
+        q, k, v = (t.flatten(2) for t in (q, F.max_pool2d(k, 2), F.max_pool2d(v, 2)))
+        a = (q.mT @ k).softmax(2)  # B N N/4
+        return x + self.out((v @ a.mT).unflatten(2, x.shape[2:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2] // 2, x.shape[3] // 2
+        halves = x[:, :, :h], x[:, :, h:]
+        rows = [torch.cat([self._quarter(part) for part in (t[..., :w], t[..., w:])], 3) for t in halves]
+        return torch.cat(rows, 2)
+
+
+def _wide(entering: int, leaving: int) -> nn.Conv2d:
+    return nn.Conv2d(entering, leaving, 3, padding=1)
+
+
+def _shift(sign: int) -> nn.Conv2d:
+    """Adds the mean colour of DIV2K, or takes it away; of the kind of layer, and so the parameters, that theirs has."""
+    layer = nn.Conv2d(3, 3, 1)
+    nn.init.dirac_(layer.weight)
+    with torch.no_grad():
+        layer.bias.copy_(sign * 255 * torch.tensor([0.4488, 0.4371, 0.4040]))
+    return layer
+
+
+class _San(nn.Module):
+    def __init__(self, make: Make, scale: int, groups: int, blocks: int):
+        super().__init__()
+        self.less, self.head = _shift(-1), _wide(3, 64)
+        self.regions = _Regions(64)
+        self.groups = nn.ModuleList(
+            _Added(
+                *(_Added(_wide(64, 64), nn.ReLU(), _wide(64, 64)) for _ in range(blocks)),
+                *(make(64), _wide(64, 64)),
+            )
+            for _ in range(groups)
+        )
+        self.gamma = nn.Parameter(torch.zeros(1))
+        steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
+        larger = [layer for step in steps for layer in (_wide(64, 64 * step * step), nn.PixelShuffle(step))]
+        self.tail, self.more = nn.Sequential(*larger, _wide(64, 3)), _shift(1)
+        # What theirs has and never calls: a convolution, a module beside the non-local one, a number for each group.
+        self.uncalled = nn.ModuleList([_wide(64, 64), make(64, reduction=8)])
+        self.unread = nn.Parameter(torch.zeros(groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.head(self.less(x))
+        y = source = self.regions(first)
+        for group in self.groups:
+            y = group(y) + self.gamma * source
+        return self.more(self.tail(self.regions(y) + first))
+
+
+def san(place: str, make: Make, *, scale: int = 2, groups: int = 20, blocks: int = 10) -> nn.Module:
+    """SAN, which makes a picture ``scale`` times as high and wide.
+
+    Tao Dai, Jianrui Cai, Yongbing Zhang, Shu-Tao Xia, Lei Zhang: Second-order Attention Network for Single Image
+    Super-Resolution, 2019, CVPR, as in the authors' code (TrainCode/model/san.py), with the parameters that it never
+    uses.
+
+    Args:
+        place: ``"group"``, in each group, behind its residual blocks and before its last convolution.
+        make: gives the module for a number of channels, and for ``reduction=8``.
+        scale: 2, 3, or another power of two. groups: of residual blocks. blocks: in each group.
+
+    Shapes:
+        B 3 H W to B 3 scale·H scale·W, colours from 0 to 255.
+    """
+    return _San(make, scale, groups, blocks)
+
+
 def itself(place: str, make: Make) -> nn.Module:
     """No trunk: the mechanism is the whole network and reads a grey picture."""
     return make(1)
@@ -370,20 +527,35 @@ class Trunk(NamedTuple):
 _EARLY, _DEEPER = {"early": True}, {"depths": (3, 4, 23, 3)}
 _BLOCKS = {"blocks": "in each block of the first three stages"}
 _DEPTHWISE = {"depthwise": "in each block that widens, behind the 3×3 with its BN and ReLU6"}
+_UNIT = {"unit": PLACES["unit"]}
 _PAIRS = {"pairs": "behind the last unit, for every pair of a class and a query"}
+_GROUPS = {"group": "in each group, behind its residual blocks and before its last convolution"}
 
 TRUNKS = {
     "resnet50": Trunk("ResNet-50", resnet50, PLACES),
+    "resnet50_dense": Trunk(
+        "ResNet-50, c5 without a stride", functools.partial(resnet50, strides=(1, 2, 2, 1)), PLACES
+    ),
     "resnet50_early": Trunk("ResNet-50, stride in the 1×1", functools.partial(resnet50, **_EARLY), PLACES),
+    "resnet101": Trunk("ResNet-101", functools.partial(resnet50, **_DEEPER), PLACES),
     "resnet101_early": Trunk("ResNet-101, stride in the 1×1", functools.partial(resnet50, **_EARLY, **_DEEPER), PLACES),
     "resnext50": Trunk("ResNeXt-50 (32×4d)", resnext50, PLACES),
     "resnext101": Trunk("ResNeXt-101 (32×4d)", functools.partial(resnext50, **_DEEPER), PLACES),
+    "resnest50": Trunk("ResNet-50 of ResNeSt", resnest50, _UNIT),
+    "resnest50_fast": Trunk("ResNet-50 of ResNeSt, pooled early", functools.partial(resnest50, early=True), _UNIT),
+    "resnest50_fast80": Trunk(
+        "ResNet-50 of ResNeSt, pooled early, 80 wide", functools.partial(resnest50, early=True, width=80), _UNIT
+    ),
     "mobilenetv2": Trunk("MobileNetV2", mobilenetv2, _DEPTHWISE),
     "biformer_t": Trunk("BiFormer-T", biformer, _BLOCKS, False),
     "biformer_s": Trunk("BiFormer-S", functools.partial(biformer, depths=(4, 4, 18, 4)), _BLOCKS, False),
     "biformer_b": Trunk("BiFormer-B", functools.partial(biformer, depths=(4, 4, 18, 4), width=96), _BLOCKS, False),
     "biformer_stl": Trunk("BiFormer-STL", biformer_stl, _BLOCKS, False),
     "resnet12": Trunk("ResNet-12", resnet12, _PAIRS, False),
+    **{
+        f"san_x{scale}": Trunk(f"SAN, ×{scale}", functools.partial(san, scale=scale), _GROUPS, False)
+        for scale in (2, 3, 4)
+    },
     "itself": Trunk("The mechanism alone", itself, {"whole": "it is the whole network"}, False),
 }
 
