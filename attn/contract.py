@@ -175,7 +175,8 @@ def widths(s: Subject) -> float:
     counts = range(max(smallest, multiple), 1025, multiple) if multiple else (smallest,)
     built = large = 0
     for channels in counts:
-        if large > 2**20 and channels.bit_count() > 1:  # then shapes alone, and numbers at the powers of two
+        # Where numbers would take long: shapes alone, and numbers at the powers of two.
+        if (large > 2**20 or channels > 256) and channels.bit_count() > 1:
             with contextlib.suppress(Exception):  # which real tensors then judge
                 built += _runs(s, channels, "meta") is not None
                 continue

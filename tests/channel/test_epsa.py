@@ -72,7 +72,11 @@ def lists(module):
 
 @pytest.mark.parametrize(
     ("channels", "options"),
-    [(16, {}), (24, {"kernel_size": (3, 5, 1), "groups": (2, 1, 8), "reduction": 3}), (32, {"groups": (8, 4, 2, 1)})],
+    [
+        (16, {}),
+        (24, {"kernel_size": (3, 5, 1), "groups": (2, 1, 8), "reduction": 3}),
+        (32, {"groups": (8, 4, 2, 1), "reduction": 2}),
+    ],
     ids=str,
 )
 def test_equals_the_equations(channels, options):
@@ -85,7 +89,7 @@ def test_equals_the_equations(channels, options):
     torch.testing.assert_close(module(x), torch.tensor(wanted, dtype=x.dtype), atol=1e-10, rtol=0)
     a = module.attention(x).flatten(2)
     torch.testing.assert_close(a, torch.tensor(weights, dtype=x.dtype), atol=1e-10, rtol=0)
-    assert a.std() > 0.005
+    assert a.std() > 0.02
 
 
 @pytest.mark.parametrize(
