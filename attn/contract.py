@@ -19,7 +19,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -612,24 +612,42 @@ ANY = [name for name in CHECKS if name not in ("params", "macs", "maps", "rebuil
 def same(s: Subject) -> float:
     """A class derived from a mechanism starts as the mechanism does and, with its weights, gives the same results.
 
-    At several widths and sizes, on ordinary inputs and on those far from zero, in both modes; gradients, too.
+    At several widths and sizes, on ordinary inputs and on those far from zero; with ordinary weights, large ones and
+    zeros; in both modes, and gradients, too. Then with each studied option that it takes.
     """
-    name, gap = s.card.cls.__name__, 0.0
     own = Subject(s.card.cls, s.card.example, s.card.widths, s.card, s.near)
-    for channels in sorted({max(s.widths), s.width, 4 * s.width}) if s.widths[1] else [s.width]:
-        pair = [_built(build, channels) for build in (own.build, s.build)]
-        shapes = [{name: t.shape for name, t in m.state_dict().items()} for m in pair]
-        odd = sorted({tensor for tensor, _ in shapes[0].items() ^ shapes[1].items()})
-        assert not odd, f"{channels} channels: other names or shapes of weights than {name}: {', '.join(odd)}"
-        gap = max(gap, _alike(pair, own.inputs(channels), f"{channels} channels, fresh, beside a fresh {name}"))
-        drawn = own.module(channels).state_dict()
+    widths = sorted({max(s.widths), s.width, 4 * s.width}) if s.widths[1] else [s.width]
+    gap = max(_beside(own, s, channels, f"{channels} channels") for channels in widths)
+    for options in studied(s.card)[1:]:
+        with contextlib.suppress(TypeError, ValueError):  # it has no such option, or asks for other inputs
+            what = ", ".join([f"{s.width} channels", *(f"{k}={v}" for k, v in options.items())])
+            pair = (replace(x, build=functools.partial(x.build, **options)) for x in (own, s))
+            gap = max(gap, _beside(*pair, s.width, what))
+    return gap
+
+
+def _beside(own: Subject, s: Subject, channels: int, what: str) -> float:
+    """The largest difference between a mechanism and what is derived from it, at this width."""
+    name, pair = s.card.cls.__name__, [_built(build, channels) for build in (own.build, s.build)]
+    shapes = [{name: t.shape for name, t in m.state_dict().items()} for m in pair]
+    odd = sorted({tensor for tensor, _ in shapes[0].items() ^ shapes[1].items()})
+    assert not odd, f"{what}: other names or shapes of weights than {name}: {', '.join(odd)}"
+    gap = _alike(pair, own.inputs(channels), f"{what}, fresh, beside a fresh {name}")
+    drawn, zero = own.module(channels), own.module(channels)
+    for p in zero.parameters():
+        p.data.zero_()
+    for words, given in (
+        ("far from the start", own.module(channels, spread=1)),
+        ("all 0", zero),
+        (f"of {name}", drawn),
+    ):
         for m in pair:
-            m.load_state_dict(drawn)
-        for size in SIZES[:3]:
-            x = own.inputs(channels, size)
-            for inputs in (x, tuple(8 + t for t in x), tuple(t / 8 for t in x), tuple(torch.ones_like(t) for t in x)):
-                what = f"{channels} channels, {size[0]}×{size[1]}, with the weights of {name}"
-                gap = max(gap, _alike(pair, inputs, what))
+            m.load_state_dict(given.state_dict())
+        gap = max(gap, _alike(pair, own.inputs(channels), f"{what}, with weights {words}"))
+    for size in SIZES[:3]:
+        x = own.inputs(channels, size)
+        for inputs in (x, tuple(8 + t for t in x), tuple(t / 8 for t in x), tuple(torch.ones_like(t) for t in x)):
+            gap = max(gap, _alike(pair, inputs, f"{what}, {size[0]}×{size[1]}, with weights of {name}"))
     return gap
 
 

@@ -100,6 +100,7 @@ def _residual(
     early: bool,
     classes: int,
     strides: tuple[int, ...] = (1, 2, 2, 2),
+    small: bool = False,
 ) -> nn.Sequential:
     """Four stages of bottlenecks, ``depths`` in each; the first are ``width`` channels wide inside."""
     units, entering = [], 64
@@ -119,7 +120,8 @@ def _residual(
             }
             if behind.get(place):
                 units.append(make(leaving))
-    stem = (_conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+    first, pool = (_conv(3, 64, 3), []) if small else (_conv(3, 64, 7, 2), [nn.MaxPool2d(3, 2, 1)])
+    stem = (first, nn.BatchNorm2d(64), nn.ReLU(), *pool)
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, classes))
     network = nn.Sequential(*stem, *units, *head)
     if place == "before":
@@ -137,6 +139,7 @@ def resnet50(
     depths: tuple[int, ...] = (3, 4, 6, 3),
     early: bool = False,
     strides: tuple[int, ...] = (1, 2, 2, 2),
+    small: bool = False,
     classes: int = 1000,
 ) -> nn.Sequential:
     """ResNet-50: 25,557,032 parameters for 1000 classes, without attention.
@@ -152,12 +155,13 @@ def resnet50(
             models. Otherwise it stands in the 3×3; that layout, often called v1.5, has the same parameters and is the
             one that is trained today.
         strides: of the first unit of each stage.
+        small: whether the stem is a 3×3 convolution alone, without a stride and a pooling, for pictures of 32×32.
         classes: numbers in a result.
 
     Shapes:
         B 3 H W to B classes.
     """
-    return _residual(place, make, depths, 1, 64, early, classes, strides)
+    return _residual(place, make, depths, 1, 64, early, classes, strides, small)
 
 
 def resnext50(
@@ -253,6 +257,7 @@ class _InvertedResidual(nn.Module):
             *(_conv(inside, inside, 3, stride, inside), nn.BatchNorm2d(inside), nn.ReLU6()),
             *([make(inside)] if place == "depthwise" and expansion > 1 else []),
             *(_conv(inside, leaving, 1), nn.BatchNorm2d(leaving)),
+            *([make(leaving)] if place == "narrow" else []),
         )
         self.residual = stride == 1 and entering == leaving
 
@@ -267,7 +272,8 @@ def mobilenetv2(place: str | None = None, make: Make | None = None, *, classes: 
     Linear Bottlenecks, 2018, arXiv:1801.04381, Table 2.
 
     Args:
-        place: ``"depthwise"``, in each block that widens, behind the 3×3 convolution with its BN and ReLU6.
+        place: ``"depthwise"``, in each block that widens, behind the 3×3 convolution with its BN and ReLU6;
+            ``"narrow"``, in each block, at the end of the branch.
         make: gives the module for a number of channels.
         classes: numbers in a result.
 
@@ -526,7 +532,10 @@ class Trunk(NamedTuple):
 
 _EARLY, _DEEPER = {"early": True}, {"depths": (3, 4, 23, 3)}
 _BLOCKS = {"blocks": "in each block of the first three stages"}
-_DEPTHWISE = {"depthwise": "in each block that widens, behind the 3×3 with its BN and ReLU6"}
+_INVERTED = {
+    "depthwise": "in each block that widens, behind the 3×3 with its BN and ReLU6",
+    "narrow": "in each block, at the end of the branch, behind the last BN and before the addition",
+}
 _UNIT = {"unit": PLACES["unit"]}
 _PAIRS = {"pairs": "behind the last unit, for every pair of a class and a query"}
 _GROUPS = {"group": "in each group, behind its residual blocks and before its last convolution"}
@@ -537,6 +546,7 @@ TRUNKS = {
         "ResNet-50, c5 without a stride", functools.partial(resnet50, strides=(1, 2, 2, 1)), PLACES
     ),
     "resnet50_early": Trunk("ResNet-50, stride in the 1×1", functools.partial(resnet50, **_EARLY), PLACES),
+    "resnet50_small": Trunk("ResNet-50 for 32×32", functools.partial(resnet50, small=True), PLACES),
     "resnet101": Trunk("ResNet-101", functools.partial(resnet50, **_DEEPER), PLACES),
     "resnet101_early": Trunk("ResNet-101, stride in the 1×1", functools.partial(resnet50, **_EARLY, **_DEEPER), PLACES),
     "resnext50": Trunk("ResNeXt-50 (32×4d)", resnext50, PLACES),
@@ -546,7 +556,7 @@ TRUNKS = {
     "resnest50_fast80": Trunk(
         "ResNet-50 of ResNeSt, pooled early, 80 wide", functools.partial(resnest50, early=True, width=80), _UNIT
     ),
-    "mobilenetv2": Trunk("MobileNetV2", mobilenetv2, _DEPTHWISE),
+    "mobilenetv2": Trunk("MobileNetV2", mobilenetv2, _INVERTED),
     "biformer_t": Trunk("BiFormer-T", biformer, _BLOCKS, False),
     "biformer_s": Trunk("BiFormer-S", functools.partial(biformer, depths=(4, 4, 18, 4)), _BLOCKS, False),
     "biformer_b": Trunk("BiFormer-B", functools.partial(biformer, depths=(4, 4, 18, 4), width=96), _BLOCKS, False),

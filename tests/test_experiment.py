@@ -96,7 +96,7 @@ def test_the_plain_detector_is_one_run_for_all_places(home):
 @pytest.mark.parametrize(
     ("slug", "what", "message"),
     [
-        ("sse", {}, r"unknown mechanism 'sse'; did you mean 'se'"),
+        ("biforner", {}, r"unknown mechanism 'biforner'; did you mean 'biformer'"),
         ("se", {"profile": "quik"}, r"unknown profile 'quik'; did you mean 'quick'"),
         ("se", {"condition": "fev"}, r"unknown condition 'fev'; did you mean 'few'"),
         ("se", {"reducton": 4}, r"unknown option of se 'reducton'; did you mean 'reduction'"),

@@ -267,8 +267,8 @@ def test_refused():
         hosts.build("se", replace(host, place="residuals"))
     with pytest.raises(ValueError, match="unknown option of se 'reduktion'; did you mean 'reduction'"):
         hosts.build("se", reduktion=4)
-    with pytest.raises(ValueError, match="unknown mechanism 'sse'; did you mean 'se'"):
-        hosts.build("sse")
+    with pytest.raises(ValueError, match="unknown mechanism 'biforner'; did you mean 'biformer'"):
+        hosts.build("biforner")
 
 
 def test_a_card_without_a_host(monkeypatch):

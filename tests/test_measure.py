@@ -286,7 +286,7 @@ def test_bench_files_are_whole_and_of_one_machine(small, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"slug": "sse"}, "unknown mechanism 'sse'; did you mean 'se'"),
+        ({"slug": "biforner"}, "unknown mechanism 'biforner'; did you mean 'biformer'"),
         ({"slug": "se", "device": "cpuu"}, "unknown device 'cpuu'; did you mean 'cpu'"),
         ({"slug": "se", "threads": 0}, "threads must be a whole number of at least 1, not 0"),
         ({"slug": "se", "batch": True}, "batch must be a whole number of at least 1, not True"),

@@ -58,7 +58,7 @@ def test_example():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: attn.create("sse", 64), "unknown mechanism 'sse'; did you mean 'se'"),
+        (lambda: attn.create("biforner", 64), "unknown mechanism 'biforner'; did you mean 'biformer'"),
         (lambda: attn.create("SE", 64), "unknown mechanism 'SE'; did you mean 'se'"),
         (lambda: attn.card("zzzz"), "unknown mechanism 'zzzz'"),
         (lambda: attn.create("se", 0), "channels must be a whole number of at least 1, not 0"),

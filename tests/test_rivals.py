@@ -49,5 +49,5 @@ def test_every_file_is_a_mechanisms():
 
 
 def test_an_unknown_slug_is_refused_by_name():
-    with pytest.raises(ValueError, match="unknown mechanism 'sse'; did you mean 'se'"):
-        rivals("sse")
+    with pytest.raises(ValueError, match="unknown mechanism 'biforner'; did you mean 'biformer'"):
+        rivals("biforner")

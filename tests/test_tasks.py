@@ -14,10 +14,10 @@ from attn import tasks
 
 def test_every_mechanism_has_a_task():
     assert {slug for slug in attn.names() if tasks.of(slug)} == set(attn.names())
-    with pytest.raises(ValueError, match="unknown task 'sse'; did you mean 'se'"):
-        tasks.of("sse")
-    with pytest.raises(AttributeError, match="unknown task 'sse'"):
-        tasks.sse  # noqa: B018
+    with pytest.raises(ValueError, match="unknown task 'biforner'; did you mean 'biformer'"):
+        tasks.of("biforner")
+    with pytest.raises(AttributeError, match="unknown task 'biforner'"):
+        tasks.biforner  # noqa: B018
 
 
 @pytest.mark.parametrize("slug", [slug for slug in attn.names() if attn.card(slug).detector is None])

@@ -71,7 +71,7 @@ class SOCA(nn.Module):
     Raises:
         ValueError: ``reduction`` is below 1, or ``iterations`` below 2.
 
-    Differs: ε = 1e-5 stands beside the trace; in the equation and in the authors' code a constant map divides 0 by 0.
+    Differs: ε = 1e-5 stands beside the trace; in the equation and in the authors' code zeros divide 0 by 0.
     Theirs builds the H·W × H·W matrix that takes the mean away, and above a side of 1000 the covariance reads only the
     middle of the map; ours takes the mean away and reads all of it. Theirs writes the gradients by hand in float32;
     ours leaves them to autograd, and scales before it multiplies, so that no product overflows in float16. Their class

@@ -43,7 +43,7 @@ _MACS = "the authors' code has our multiply-adds, counted by us; how they counte
         *("Jonas Mueller", "R. Manmatha", "Mu Li", "Alexander Smola"),
     ),
     year=2020,
-    venue="CVPR Workshops 2022",
+    venue="arXiv 2020; CVPR Workshops 2022",
     paper="https://arxiv.org/abs/2004.08955",
     code="https://github.com/zhanghang1989/ResNeSt",
     code_licence="Apache-2.0",

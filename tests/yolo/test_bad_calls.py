@@ -46,7 +46,7 @@ CASES = {
     "channels below one": (lambda: attn.create("se", 0), "0"),
     "option": (lambda: attn.create("se", 64, reductoin=4), "'reductoin'", "'reduction'"),
     "option's value": (lambda: attn.create("cbam", 64, kernel_size=4), "kernel_size", "4"),
-    "slug in a detector": (lambda: yolo.insert(V5N, "sse", 9), "'sse'", "'se'"),
+    "slug in a detector": (lambda: yolo.insert(V5N, "biforner", 9), "'biforner'", "'biformer'"),
     "option in a detector": (lambda: yolo.build(V5N, "eca", 9, reduction=4), "'reduction'", "eca"),
     "a slug of nothing": (lambda: yolo.build(V5N, 3, 9), "3"),
     # which model

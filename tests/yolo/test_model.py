@@ -319,7 +319,7 @@ def test_what_was_put_in_is_told():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (("yolov5n.yaml", "sse", 9), ["'sse'", "'se'"]),
+        (("yolov5n.yaml", "biforner", 9), ["'biforner'", "'biformer'"]),
         (("yolov5n.yaml", "SE", 9), ["'SE'", "'se'"]),
         (("yolov5n.yaml", "se", 24), ["24", "Detect", "by number"]),
         (("yolov5n.yaml", "se", 25), ["25", "0 to 23"]),
