@@ -3,7 +3,7 @@
 #
 # make book    the whole book from nothing: environment, data, pages, site
 # make test    the same environment, then the tests
-# make proof   the long tests: compile, export, ONNX, the whole data set
+# make proof   the long tests: compile, export, ONNX, runs that are killed, whole data sets
 # make serve   the built site in a browser, on this machine only
 # make mutate S=se   puts each error of attn/broken/se.py in the place of ours: its test turns red (without S: all)
 # make chapter S=se   one mechanism: its contract tests, its quick run, its page

@@ -328,6 +328,7 @@ def test_promise(promise, record_property):
 """
 
 
+@pytest.mark.proof
 def test_the_session_leaves_what_it_found(tmp_path):
     """In a folder of its own, by two processes, with the hooks of this suite."""
     for folder in ("tests", "data"):

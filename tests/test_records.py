@@ -98,8 +98,8 @@ def test_what_cannot_be_planned_is_said(home, capsys, monkeypatch):
     assert "left out: 5 runs: no weights 'late' for yolov5n.yaml on digits" in said
     assert "the time is up, " in said
     assert not (home / "data" / "results").exists()
-    assert records.main(["--slug", "sse"]) == 1
-    assert "unknown slug 'sse'; did you mean 'se'" in capsys.readouterr().err
+    assert records.main(["--slug", "biforner"]) == 1
+    assert "unknown slug 'biforner'; did you mean 'biformer'" in capsys.readouterr().err
 
 
 def test_a_child_refuses_a_plan_that_has_changed(home):

@@ -243,6 +243,7 @@ def test_another_profile_is_another_page(book):
     assert 'profile = "record"' in "".join(executed["cells"][1]["source"])
 
 
+@pytest.mark.proof
 def test_the_last_page_reads_what_all_others_left_and_runs_again_when_one_has_changed(tmp_path):
     book = Book(tmp_path)
     (tmp_path / "_toc.yml").write_text("root: notebooks/compare/status\nchapters:\n- file: notebooks/a\n")

@@ -120,6 +120,7 @@ def test_the_checkpoint_holds_the_averaged_weights(life):
     assert layer.alpha == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.proof
 def test_killed_and_resumed(data, tmp_path, capsys):
     """Killed in the second of three epochs; resumed where only ultralytics was imported."""
     settings = {**QUICK, "project": str(tmp_path / "runs"), "name": "run", "epochs": 3, "val": False}

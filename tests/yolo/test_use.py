@@ -143,6 +143,7 @@ CHECKS = {
 
 
 @pytest.mark.filterwarnings("ignore")  # of ultralytics' exporter, and of numbers that mean nothing here
+@pytest.mark.proof
 def test_the_recipes(tmp_path, monkeypatch):
     pytest.importorskip("onnx")
     monkeypatch.chdir(tmp_path)
