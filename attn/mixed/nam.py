@@ -63,8 +63,8 @@ class NAM(nn.Module):
     formula says, so the results are equal and the gradients of γ are not. Where every γ is 0 their share is 0/0 and
     all is NaN; ours divides by 1e-4 at least, and every gate is 1/2. On a batch of one 1×1 map the BN trains with its
     running statistics, where theirs raises. The paper's loss has a penalty on |γ|, which is the trainer's part and not
-    in here. Its second part, the same over positions, was not released and needs maps of one size: it is this module
-    with the axes C and H·W exchanged.
+    in here. Its second part, the same over positions, was soon taken out of the authors' code and needs maps of one
+    size: it is this module with the axes C and H·W exchanged.
     """
 
     def __init__(self, channels: int):
