@@ -14,8 +14,12 @@ from torch import Tensor, nn
 
 from ..registry import Map, register, unknown
 
-# How the two gated maps become one.
-JOINS = {"add": torch.add, "max": torch.maximum}
+JOINS = ("add", "max")  # how the two gated maps become one
+
+
+def _joined(combine: str, x: Tensor, s: Tensor, q: Tensor) -> Tensor:
+    # The sum of the gates first: one pass over the map less than the sum of two gated maps.
+    return x * (s + q) if combine == "add" else torch.maximum(x * s, x * q)
 
 
 def _params(C: int, reduction: int = 2, combine: str = "add", bias: bool = True) -> int:
@@ -24,8 +28,8 @@ def _params(C: int, reduction: int = 2, combine: str = "add", bias: bool = True)
 
 
 def _macs(C: int, H: int, W: int, reduction: int = 2, combine: str = "add", bias: bool = True) -> int:
-    # W₂ and W₁ once; w and both gates at every position.
-    return 2 * C * max(1, C // reduction) + C * H * W + 2 * C * H * W
+    # W₂ and W₁ once; w, and one gate or both, at every position.
+    return 2 * C * max(1, C // reduction) + C * H * W + (1 if combine == "add" else 2) * C * H * W
 
 
 @register(
@@ -43,7 +47,7 @@ def _macs(C: int, H: int, W: int, reduction: int = 2, combine: str = "add", bias
     order="C²/r + C·H·W",
     studied={"combine": ("add", "max")},
     symmetries=("shift", "flip", "transpose", "permute"),
-    rebuild=lambda module, a, x: JOINS[module.combine](x * a["channel"], x * a["spatial"]),
+    rebuild=lambda module, a, x: _joined(module.combine, x, a["channel"], a["spatial"]),
     limits={
         "hosts": "no exact count of a network with it was found: the abstracts give about 1.5 % more for a U-Net whose "
         "widths the authors' repository does not have; the module is counted by its formula",
@@ -95,8 +99,7 @@ class SCSE(nn.Module):
         return {"channel": self.gate(self.channel(z)), "spatial": self.gate(self.spatial(x))}
 
     def forward(self, x: Tensor) -> Tensor:
-        s, q = self.attention(x).values()
-        return JOINS[self.combine](x * s, x * q)
+        return _joined(self.combine, x, *self.attention(x).values())
 
     def extra_repr(self) -> str:
         return f"combine={self.combine!r}"
