@@ -458,7 +458,7 @@ run.__signature__ = inspect.signature(run).replace(
 
 
 def _run(what: Plan, fit, progress) -> Record:
-    with _lock(what.key):
+    with lock(what.key):
         if what.path.is_file():
             record = Record.load(what.path)
             for control in _controls(what, record.channels):  # without them the record can be compared with nothing
@@ -531,7 +531,7 @@ def _trainer(slug: str):
 
 
 @contextlib.contextmanager
-def _lock(key: str) -> Iterator[None]:
+def lock(key: str) -> Iterator[None]:
     """Waits for, then holds, the lock of one key. The system lets it go when the process ends, however it ends."""
     import fcntl
 

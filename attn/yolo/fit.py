@@ -74,7 +74,9 @@ class Fit(DetectionTrainer):
         return {**data, **paths, "nc": len(data["names"]), "channels": 3}
 
     def get_dataloader(self, *args, **kwargs):
-        with contextlib.redirect_stdout(io.StringIO()):  # the bar of the cache is shown at any log level
+        # Two trainings at once would each delete and write the file of labels that ultralytics keeps beside a set. The
+        # bar of the cache is shown at any log level.
+        with experiment.lock(f"labels-{Path(self.data['path']).name}"), contextlib.redirect_stdout(io.StringIO()):
             return super().get_dataloader(*args, **kwargs)
 
     def build_optimizer(self, *args, **kwargs):

@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: 2026 the attn authors
 # SPDX-License-Identifier: AGPL-3.0-only
 import dataclasses
+import fcntl
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +51,21 @@ def test_validating_every_epoch_changes_nothing(tiny, done):
     last = fitting.fit(dataclasses.replace(tiny, curve=False))
     assert last["metrics"] == done["metrics"]
     assert last["curve"][-1] == done["curve"][-1]
+
+
+def test_one_training_at_a_time_reads_the_labels(tiny, monkeypatch):
+    read, held = fitting.DetectionTrainer.get_dataloader, []
+
+    def watched(self, *args, **kwargs):
+        path = datasets.home() / "_build/locks" / f"labels-{Path(self.data['path']).name}"
+        with path.open("w") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held.append(path)
+        return read(self, *args, **kwargs)
+
+    monkeypatch.setattr(fitting.DetectionTrainer, "get_dataloader", watched)
+    fitting.fit(dataclasses.replace(tiny, epochs=1))
+    assert len(held) == 2  # to train on, to validate on
 
 
 def test_runs_of_one_seed_are_pairs(tiny, monkeypatch):
