@@ -27,7 +27,8 @@ from .registry import Host, Printed, card, create, unknown
 __all__ = [
     *("CONVENTIONS", "TRUNKS", "Convention", "Counts", "Figure", "Trunk", "build", "count", "counts"),
     *("figures", "in_unit"),
-    *("biformer", "biformer_stl", "itself", "mobilenetv2", "resnest50", "resnet12", "resnet50", "resnext50", "san"),
+    *("biformer", "biformer_stl", "danet_head", "itself", "mobilenetv2"),
+    *("resnest50", "resnet12", "resnet50", "resnext50", "s2mlp", "san"),
 ]
 
 Make = Callable[..., nn.Module]
@@ -378,6 +379,40 @@ def biformer_stl(place: str, make: Make, *, classes: int = 1000) -> nn.Sequentia
     return nn.Sequential(*layers, nn.BatchNorm2d(C), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(C, classes))
 
 
+def s2mlp(
+    place: str,
+    make: Make,
+    *,
+    patches: tuple[int, ...] = (7, 2),
+    widths: tuple[int, ...] = (192, 384),
+    depths: tuple[int, ...] = (4, 14),
+    classes: int = 1000,
+) -> nn.Sequential:
+    """S2-MLPv2, of one or two stages of blocks without a kernel and without attention of positions; Small/7.
+
+    Tan Yu, Xu Li, Yunfeng Cai, Mingming Sun, Ping Li: S²-MLPv2: Improved Spatial-Shift MLP Architecture for Vision,
+    2021, arXiv:2108.01072, Tables 1 and 4 and Eq. 5; neither it nor its count of parameters has a norm before the last
+    layer.
+
+    Args:
+        place: ``"component"``, in each block, behind its first LayerNorm and before the addition.
+        make: gives the module for a number of channels.
+        patches: side and stride of the convolution that opens each stage. widths: channels of each stage.
+        depths: blocks in each stage.
+        classes: numbers in a result.
+
+    Shapes:
+        B 3 H W to B classes.
+    """
+    layers, entering = [], 3
+    for patch, C, depth in zip(patches, widths, depths, strict=True):
+        layers.append(nn.Conv2d(entering, C, patch, patch))
+        for _ in range(depth):
+            layers += _Added(_ChannelNorm(C), make(C)), _Added(_ChannelNorm(C), *_mlp(C, 3))
+        entering = C
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, classes))
+
+
 class _Pairs(nn.Module):
     """Class pictures B K 3 H W and queries B M 3 H W to scores B M K: the cosine of what is left of either."""
 
@@ -510,6 +545,43 @@ def san(place: str, make: Make, *, scale: int = 2, groups: int = 20, blocks: int
     return _San(make, scale, groups, blocks)
 
 
+class _DANetHead(nn.Module):
+    """Each branch between two 3×3 convolutions of its own, and scores of their sum."""
+
+    def __init__(self, make: Make, classes: int):
+        super().__init__()
+
+        def conv(entering: int) -> nn.Sequential:
+            return nn.Sequential(_conv(entering, 512, 3), nn.BatchNorm2d(512), nn.ReLU())
+
+        self.branches = nn.ModuleList(
+            nn.Sequential(conv(2048), make(512, branch=branch), conv(512)) for branch in ("position", "channel")
+        )
+        # Of the sum, and of either branch: those two are trained on, too.
+        self.scores = nn.ModuleList(nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(512, classes, 1)) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        p, c = (branch(x) for branch in self.branches)
+        return torch.cat([scores(y) for scores, y in zip(self.scores, (p + c, p, c), strict=True)], 1)
+
+
+def danet_head(place: str, make: Make, *, classes: int = 19) -> nn.Module:
+    """The head of DANet, which segments what a ResNet of stride 8 gives; 19 are the classes of Cityscapes.
+
+    Jun Fu and others: Dual Attention Network for Scene Segmentation, 2018, arXiv:1809.02983, as in the authors' code
+    (encoding/models/sseg/danet.py).
+
+    Args:
+        place: ``"branches"``, in each branch, between its two 3×3 convolutions.
+        make: gives the module for a number of channels and ``branch="position"`` or ``"channel"``.
+        classes: scores at a position.
+
+    Shapes:
+        B 2048 H W to B 3·classes H W: the scores of the sum, of the position branch and of the channel branch.
+    """
+    return _DANetHead(make, classes)
+
+
 def itself(place: str, make: Make) -> nn.Module:
     """No trunk: the mechanism is the whole network and reads a grey picture."""
     return make(1)
@@ -538,6 +610,7 @@ _INVERTED = {
 }
 _UNIT = {"unit": PLACES["unit"]}
 _PAIRS = {"pairs": "behind the last unit, for every pair of a class and a query"}
+_COMPONENT = {"component": "in each block, behind its first LayerNorm and before the addition"}
 _GROUPS = {"group": "in each group, behind its residual blocks and before its last convolution"}
 
 TRUNKS = {
@@ -561,11 +634,21 @@ TRUNKS = {
     "biformer_s": Trunk("BiFormer-S", functools.partial(biformer, depths=(4, 4, 18, 4)), _BLOCKS, False),
     "biformer_b": Trunk("BiFormer-B", functools.partial(biformer, depths=(4, 4, 18, 4), width=96), _BLOCKS, False),
     "biformer_stl": Trunk("BiFormer-STL", biformer_stl, _BLOCKS, False),
+    "s2mlp_small7": Trunk("S2-MLPv2-Small/7", s2mlp, _COMPONENT, False),
+    "s2mlp_medium7": Trunk(
+        "S2-MLPv2-Medium/7", functools.partial(s2mlp, widths=(256, 512), depths=(7, 17)), _COMPONENT, False
+    ),
+    "s2mlp_small14": Trunk(
+        "S2-MLPv2-Small/14", functools.partial(s2mlp, patches=(14,), widths=(384,), depths=(18,)), _COMPONENT, False
+    ),
     "resnet12": Trunk("ResNet-12", resnet12, _PAIRS, False),
     **{
         f"san_x{scale}": Trunk(f"SAN, ×{scale}", functools.partial(san, scale=scale), _GROUPS, False)
         for scale in (2, 3, 4)
     },
+    "danet_head": Trunk(
+        "The head of DANet", danet_head, {"branches": "in each branch, between its two 3×3 convolutions"}, False
+    ),
     "itself": Trunk("The mechanism alone", itself, {"whole": "it is the whole network"}, False),
 }
 
