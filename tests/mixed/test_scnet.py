@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 import attn
-from attn import hosts, measure
+from attn import hosts, measure, tasks
 from attn.contract import subject
 
 
@@ -168,3 +169,27 @@ def test_the_formulas_of_the_card_hold_for_every_option(options):
     module, facts = attn.create("scnet", 64, **options), attn.card("scnet")
     found = measure.cost(module, (1, 64, 7, 2))
     assert (found.params, found.macs) == (facts.params(64, **options), facts.macs(64, 7, 2, **options))
+
+
+def test_the_rain_is_what_it_is_said_to_be():
+    x, target, wet = tasks.scnet.rain(64, seed=3)
+    assert (x.shape, target.shape, wet.shape) == ((64, 2, 24, 24), (64, 1, 24, 24), (64, 1, 24, 24))
+    assert torch.equal(target, x[:, :1] * wet)
+    for ground, chance in ((wet, tasks.scnet.WET), (~wet, tasks.scnet.DRY)):
+        assert x[:, 1:][ground].mean().item() == pytest.approx(chance, rel=0.05)
+    assert 0.1 < wet.float().mean((1, 2, 3)).min() < wet.float().mean((1, 2, 3)).max() < 0.9, "both grounds in each"
+    assert torch.equal(x, tasks.scnet.rain(64, seed=3)[0])
+    assert not torch.equal(x, tasks.scnet.rain(64, seed=4)[0])
+
+
+def test_a_pooled_copy_tells_whether_it_rains():
+    errors = []
+    (x, target, _), (new, wanted, _) = tasks.scnet.rain(96, side=12), tasks.scnet.rain(96, seed=1, side=12)
+    for pool in (4, 1):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            layer = attn.create("scnet", 8, pool=pool)
+            model = nn.Sequential(nn.Conv2d(2, 8, 1), layer, nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 1, 1))
+        tasks.learn(model, x, target, steps=60, batch=16)
+        errors.append(tasks.error(model, new, wanted))
+    assert errors[0] < 0.8 * errors[1]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import attn
-
+from attn import tasks
 from attn.contract import subject
 
 
@@ -161,3 +161,42 @@ def test_the_biases_of_the_keys_change_nothing():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         attn.create("efficient", 64, **options)
+
+
+def test_no_channel_is_dropped():
+    with pytest.raises(ValueError, match="d_k must be a multiple of the 4 heads, not 30; near it: 28 and 32"):
+        attn.create("efficient", 64, d_k=30, heads=4)
+
+
+def test_one_head_is_double_attention():
+    """The same function under other names: keys gather, queries distribute."""
+    s = subject("efficient", d_k=6, d_v=10)
+    module, x = s.module(), s.inputs()[0]
+    other = attn.create("a2", 64, m=10, n=6)
+    for there, here in (("features", "v"), ("gather", "k"), ("distribute", "q"), ("project", "out")):
+        getattr(other, there).load_state_dict(getattr(module, here).state_dict())
+    torch.testing.assert_close(module(x), other(x), atol=1e-5, rtol=1e-5)
+
+
+def test_the_flocks_have_one_target_each():
+    x, target = tasks.efficient.flocks(8, seed=3)
+    assert x.shape == (8, len(tasks.efficient.BIRD_CHANNELS), 12, 12)
+    assert torch.equal(x[:, :4].sum(1), torch.ones(8, 12, 12))
+    for image, wanted in zip(x, target[:, 0], strict=True):
+        for member in image[:4].bool():
+            torch.testing.assert_close(wanted[member], image[4][member].mean().expand(int(member.sum())))
+    assert torch.equal(x, tasks.efficient.flocks(8, seed=3)[0])
+    assert not torch.equal(x, tasks.efficient.flocks(8, seed=4)[0])
+
+
+def test_as_many_keys_as_flocks_are_needed_and_their_softmax():
+    x, target = tasks.efficient.flocks(512, side=8)
+    new, new_target = tasks.efficient.flocks(256, seed=1, side=8)
+    errors = []
+    for options in ({"d_k": 4}, {"d_k": 2}, {"d_k": 4, "scaling": True}):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = nn.Sequential(attn.create("efficient", 5, d_v=2, **options), nn.Conv2d(5, 1, 1))
+        errors.append(tasks.error(tasks.learn(model, x, target, 200, batch=16), new, new_target))
+    assert errors[0] < 0.03
+    assert min(errors[1:]) > 0.1
