@@ -101,8 +101,8 @@ class GAM(nn.Module):
     M_c(F₁) = σ(W₁ δ(W₀ F₁ + b₀) + b₁)                Figure 2, at every position: δ = ReLU, σ = sigmoid
     M_s(F₂) = σ(f₂ * shuffle(δ(BN(f₁ * F₂))))         Figure 3: f₁ and f₂ are k×k convolutions to C/r maps and back
 
-    With g > 1 groups, f₁ and f₂ are grouped convolutions, and shuffle deals the C/r maps in turn to the groups of f₂,
-    so that each of those sees maps of every group of f₁. With one group it does nothing.
+    With g > 1 groups, f₁ and f₂ are grouped convolutions, and shuffle deals the C/r maps in turn to the groups of f₂:
+    each of those sees maps of every group of f₁ where C/r is at least g². With one group it does nothing.
 
     Args:
         channels: C, the number of channels of the input and of the output.

@@ -38,7 +38,7 @@ def _macs(C: int, H: int, W: int, d_k: int | None = None, d_v: int | None = None
     name="Efficient Attention",
     title="Efficient Attention: Attention with Linear Complexities",
     authors=("Zhuoran Shen", "Mingyuan Zhang", "Haiyu Zhao", "Shuai Yi", "Hongsheng Li"),
-    year=2018,
+    year=2021,
     venue="WACV 2021",
     paper="https://arxiv.org/abs/1812.01243",
     code="https://github.com/cmsflash/efficient-attention",

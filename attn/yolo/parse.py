@@ -150,6 +150,8 @@ def _teach(parse):
                 raise ValueError(f"layer {i}: {unknown('module', module, sorted(good | {*class_names().values()}))}")
             if module == ROW and isinstance(source, list):
                 raise ValueError(f"layer {i} ({arguments[0]}) reads one layer, not the list {source}")
+            if module == ROW:  # ultralytics evaluates words as Python, where a slug may be a keyword: nonlocal
+                arguments = [*map(repr, arguments[:1]), *arguments[1:]]
             rows.append([source, repeats, module, arguments])
         model, save = parse({**d, "backbone": rows, "head": []}, ch, verbose)
         for i, width in written.items():

@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 import attn
+from attn import tasks
 
 
 def loops(f1, w0, b0, w1, b1, c1, d1, n1, c2, d2, n2, groups=1, shuffle=True, sigmoid=True):
@@ -196,3 +198,38 @@ def test_the_printed_form_has_the_counts_of_the_papers_tables():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         attn.create("gam", 64, **options)
+
+
+def test_the_dots_say_which_signal_is_wanted_and_the_veil_which_dot_counts():
+    x, target, near = tasks.gam.veiled(16, seed=3)
+    assert x.shape == (16, len(tasks.gam.DOT_CHANNELS), 16, 16)
+    assert 0.4 < x[:, 4].mean() < 0.6
+    for image, wanted, where in zip(x, target, near, strict=True):
+        assert [int((image[c] == 4).sum()) for c in (2, 3)] == [4, 4]
+        for c in range(2):
+            around = torch.zeros(16, 16, dtype=torch.bool)
+            for i, j in (image[2 + c] == 4).nonzero().tolist():
+                if image[4, i, j] == 0:
+                    around[max(0, i - 3) : i + 4, max(0, j - 3) : j + 4] = True
+            assert torch.equal(where[c], around)
+            assert torch.equal(wanted[c], image[c] * around)
+    assert torch.equal(x, tasks.gam.veiled(16, seed=3)[0])
+    assert not torch.equal(x, tasks.gam.veiled(16, seed=4)[0])
+
+
+def test_gam_solves_what_its_spatial_gate_alone_cannot():
+    x, target, _ = tasks.gam.veiled(512)
+    new, new_target, _ = tasks.gam.veiled(64, seed=1)
+    first_two = nn.Conv2d(5, 2, 1, bias=False).requires_grad_(False)
+    nn.init.dirac_(first_two.weight)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        both, alone = (attn.create("gam", 5, reduction=1) for _ in range(2))
+    for p in alone.mlp.parameters():
+        nn.init.zeros_(p).requires_grad_(False)
+    errors = [
+        tasks.error(tasks.learn(nn.Sequential(m, first_two), x, target, 80, 0.05, 16), new, new_target)
+        for m in (both, alone)
+    ]
+    assert errors[0] < 0.1
+    assert errors[1] > 0.3

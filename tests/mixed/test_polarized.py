@@ -159,7 +159,7 @@ def test_in_sequence_the_spatial_gate_sees_what_the_channel_gate_left():
         (
             8,
             {"layout": "serial"},
-            "unknown layout 'serial'; did you mean 'sequential'. There are: parallel, sequential",
+            "unknown layout 'serial'; did you mean 'sequential'",
         ),
     ],
 )

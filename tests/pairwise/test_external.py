@@ -128,6 +128,12 @@ def test_where_all_positions_are_alike_every_slot_weighs_the_same(size):
     torch.testing.assert_close(module.attention(x), torch.full((len(x), 64, *size), 1 / 64))
 
 
+def test_a_map_of_repeated_positions_has_the_same_weights():
+    module, x = subject("external").module(), subject("external").inputs(size=(3, 5))[0]
+    twice = [t.repeat_interleave(2, 2).repeat_interleave(3, 3) for t in (x, module.attention(x))]
+    torch.testing.assert_close(module.attention(twice[0]), twice[1])
+
+
 def test_a_position_that_no_slot_prefers_has_weights_too():
     module, x = subject("external").module(), subject("external").inputs()[0]
     for dtype, factor in ((torch.float32, 1e4), (torch.float16, 50)):
