@@ -639,7 +639,7 @@ TRUNKS = {
         "S2-MLPv2-Medium/7", functools.partial(s2mlp, widths=(256, 512), depths=(7, 17)), _COMPONENT, False
     ),
     "s2mlp_small14": Trunk(
-        "S2-MLPv2-Small/14", functools.partial(s2mlp, patches=(14,), widths=(384,), depths=(18,)), _COMPONENT, False
+        "S2-MLPv2-Small/14", functools.partial(s2mlp, patches=(14, 1), widths=(384, 384)), _COMPONENT, False
     ),
     "resnet12": Trunk("ResNet-12", resnet12, _PAIRS, False),
     **{

@@ -30,7 +30,7 @@ def swapped_axes(cls: type[nn.Module] = SwappedAxes) -> float:
 @error(
     kind="another function of the same weights",
     found="lucidrains/denoising-diffusion-pytorch, `denoising_diffusion_pytorch/denoising_diffusion_pytorch.py` from "
-    "July 2022 to June 2023, where a norm behind it takes the factor back",
+    "July 2022 to June 2023, with a norm behind it that takes most of the factor back",
     caught="tests/pairwise/test_efficient.py::test_equals_the_equations[{}]",
 )
 class DividedTwice(EfficientAttention):
@@ -54,7 +54,7 @@ def divided_twice(cls: type[nn.Module] = DividedTwice) -> float:
 @error(
     kind="another function of the same weights",
     found="huggingface/blog, `annotated-diffusion.md`; lucidrains/denoising-diffusion-pytorch, "
-    "`denoising_diffusion_pytorch/denoising_diffusion_pytorch.py`, where a norm behind it takes the factor back",
+    "`denoising_diffusion_pytorch/denoising_diffusion_pytorch.py`, both with a norm behind it",
     caught="tests/test_contract.py::test_promise[efficient-maps]",
 )
 class ScaledAsWell(EfficientAttention):

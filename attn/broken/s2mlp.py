@@ -35,7 +35,7 @@ class InPlaceShift(S2MLPv2):
 @torch.no_grad()
 def in_place_shift(cls: type[nn.Module] = InPlaceShift) -> int:
     """Different rows that are left of 20, in the quarter that moves down."""
-    rows = _fresh(cls, 8)._parts(S2MLPv2.card.example(8)[0])[0][0, 0]
+    rows = _fresh(cls, 8)._parts(S2MLPv2.card.example(8)[0])[0, 0, 0]
     return len(rows.unique(dim=0))
 
 

@@ -60,7 +60,7 @@ def _moved(x: Tensor, dim: int, step: int) -> Tensor:
             ("small7", 25_112_680, "Table 1", "Tables 2 and 5", "25 M", "6.9 G", ""),
             ("medium7", 55_268_840, "Table 1", "Table 2", "55 M", "16.3 G", ""),
             (
-                *("small14", 29_890_408, "Table 4 without a second embedding", "Table 5", "30 M", "5.7 G"),
+                *("small14", 30_038_248, "Table 4", "Table 5", "30 M", "5.7 G"),
                 "its first blocks are twice as wide as those of Small/7 on a quarter of the positions, which is as "
                 "much work; how 5.7 was counted is not known",
             ),
@@ -92,7 +92,7 @@ class S2MLPv2(nn.Module):
 
     Differs: Eq. 2 has a sum over the positions where the sentence above it says average; with sums the scores grow with
     the map and the softmax comes down to one of the three maps, so ours takes the mean. The hidden width is not
-    printed: C/4 gives the parameters that the paper prints for its networks, C does not. The paper's blocks have a
+    printed: of C/r with a whole r, C/4 alone gives the parameters that the paper prints. The paper's blocks have a
     LayerNorm in front, which is not here. Its Algorithm 1 shifts in place, which repeats the first row over the whole
     map; ours is Eq. 1 and 8. No code of the authors was found.
     """
@@ -119,17 +119,17 @@ class S2MLPv2(nn.Module):
     def _shift(self, x: Tensor, ways: tuple[tuple[int, int], ...]) -> Tensor:
         return torch.cat([_moved(part, *way) for part, way in zip(x.chunk(4, 1), ways, strict=True)], 1)
 
-    def _parts(self, x: Tensor) -> list[Tensor]:
+    def _parts(self, x: Tensor) -> Tensor:
         first, second, third = self.expand(x).chunk(3, 1)
-        return [self._shift(first, SHIFTS[0]), self._shift(second, SHIFTS[1]), third]  # B C H W each
+        return torch.stack([self._shift(first, SHIFTS[0]), self._shift(second, SHIFTS[1]), third], 1)  # B K C H W
 
-    def _weights(self, parts: list[Tensor]) -> Tensor:
-        pool = torch.mean if self.mean else torch.sum
-        a = sum(pool(t, (2, 3), keepdim=True) for t in parts)  # B C 1 1
-        return self.select(self.activation(self.fuse(a))).unflatten(1, (3, -1)).softmax(1)  # B K C 1 1
+    def _weights(self, parts: Tensor) -> Tensor:
+        a = parts.mean((3, 4)) if self.mean else parts.sum((3, 4))  # B K C
+        s = self.select(self.activation(self.fuse(a.sum(1)[..., None, None])))  # B 3C 1 1
+        return s.unflatten(1, (3, -1)).softmax(1)  # B K C 1 1
 
-    def _mix(self, a: Tensor, parts: list[Tensor], x: Tensor) -> Tensor:
-        y = self.project(sum(w * t for w, t in zip(a.unbind(1), parts, strict=True)))
+    def _mix(self, a: Tensor, parts: Tensor, x: Tensor) -> Tensor:
+        y = self.project((a * parts).sum(1))
         return x + y if self.residual else y
 
     def attention(self, x: Tensor) -> Tensor:

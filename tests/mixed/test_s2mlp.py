@@ -104,10 +104,10 @@ def test_the_shifts_move_by_one_and_keep_the_border():
     x = torch.arange(12.0).reshape(1, 1, 3, 4).expand(1, 8, 3, 4)
     down, up = [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7], [4, 5, 6, 7, 8, 9, 10, 11, 8, 9, 10, 11]
     right, left = [0, 0, 1, 2, 4, 4, 5, 6, 8, 8, 9, 10], [1, 2, 3, 3, 5, 6, 7, 7, 9, 10, 11, 11]
-    for part, ways in zip(module._parts(x), ((down, up, right, left), (right, left, down, up)), strict=False):
+    for part, ways in zip(module._parts(x).unbind(1), ((down, up, right, left), (right, left, down, up)), strict=False):
         assert part[0, ::2].flatten(1).tolist() == [*map(list, ways)]
         assert torch.equal(part[:, ::2], part[:, 1::2])
-    assert torch.equal(module._parts(x)[2], x)
+    assert torch.equal(module._parts(x)[:, 2], x)
 
 
 @torch.no_grad()

@@ -148,3 +148,43 @@ def test_scores_beyond_float16_stay_finite():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         attn.create("danet", 64, **options)
+
+
+def test_the_levels_are_wrong_by_position_and_by_channel():
+    x, target = tasks.danet.levels(8, seed=3)
+    assert x.shape == (8, 24, 8, 8)
+    named, wrong = x[:, :8].flatten(2) / 0.3, (x[:, 8:] - target).flatten(2)  # n 8 N, n 16 N
+    torch.testing.assert_close(named.sum(1), torch.ones(8, 64))
+    groups = target.flatten(2)[:, :, None].eq(target.flatten(2)[:, None]).all(3)
+    assert (groups.sum(2) == 8).all()
+    shared = wrong - wrong[:, :1]  # without what all channels share at a position
+    for image, colours in zip(shared, named.bool(), strict=True):
+        for colour in colours:
+            torch.testing.assert_close(image[:, colour], image[:, colour][:, :1].expand(-1, int(colour.sum())))
+    assert torch.equal(x, tasks.danet.levels(8, seed=3)[0])
+    assert not torch.equal(x, tasks.danet.levels(8, seed=4)[0])
+
+
+def test_means_of_either_kind_take_away_one_and_their_sum_both():
+    x, target = tasks.danet.levels(64, side=16)
+    named, a, wanted = x[:, :8].flatten(2) / 0.3, x[:, 8:].flatten(2), target.flatten(2)
+    alike = named.transpose(1, 2) @ named  # B N N
+    position = a @ (alike / alike.sum(1, keepdim=True))
+    alike = wanted[:, :, None].eq(wanted[:, None]).all(3).float()  # B C C
+    channel = alike / alike.sum(2, keepdim=True) @ a
+    errors = [
+        float((z - wanted).square().mean() / wanted.var()) for z in (a, position, channel, position + channel - a)
+    ]
+    for error, about in zip(errors, (0.98, 0.49 + 0.49 / 32, 0.49 + 0.49 / 8, 0.49 / 32 + 0.49 / 8), strict=True):
+        assert error == pytest.approx(about, abs=0.06)
+
+
+@torch.no_grad()
+def test_the_channel_branch_finds_the_group():
+    """Untrained, the paper's formula takes away part of what the channels do not share; the other one adds to it."""
+    x, target = tasks.danet.levels(64)
+    wanted, errors = target.flatten(2), {}
+    for flipped in (False, True):
+        a = attn.create("danet", 24, branch="channel", flipped=flipped).attention(x)["channel"]
+        errors[flipped] = tasks.error(nn.Identity(), (a @ x.flatten(2))[:, 8:], wanted)
+    assert errors[False] < 0.7 < 1 < errors[True]
