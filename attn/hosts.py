@@ -28,7 +28,7 @@ __all__ = [
     *("CONVENTIONS", "TRUNKS", "Convention", "Counts", "Figure", "Trunk", "build", "count", "counts"),
     *("figures", "in_unit"),
     *("biformer", "biformer_stl", "danet_head", "itself", "mobilenetv2"),
-    *("resnest50", "resnet12", "resnet50", "resnext50", "s2mlp", "san"),
+    *("resnest50", "resnet12", "resnet50", "resnext50", "rest", "s2mlp", "san"),
 ]
 
 Make = Callable[..., nn.Module]
@@ -53,6 +53,7 @@ PLACES = {
     "late": "behind the first unit of c4 and the first and third of c5",
     "second": "behind every second unit of the stages c3 and c4",
     "before": "in front of each convolution, those of the stem and of the shortcuts included",
+    "head": "at the end, instead of the mean over all positions and the linear layer",
 }
 
 
@@ -123,7 +124,8 @@ def _residual(
                 units.append(make(leaving))
     first, pool = (_conv(3, 64, 3), []) if small else (_conv(3, 64, 7, 2), [nn.MaxPool2d(3, 2, 1)])
     stem = (first, nn.BatchNorm2d(64), nn.ReLU(), *pool)
-    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, classes))
+    pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(entering, classes))
+    head = (make(entering),) if place == "head" else pooled
     network = nn.Sequential(*stem, *units, *head)
     if place == "before":
         for parent in list(network.modules()):
@@ -379,6 +381,46 @@ def biformer_stl(place: str, make: Make, *, classes: int = 1000) -> nn.Sequentia
     return nn.Sequential(*layers, nn.BatchNorm2d(C), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(C, classes))
 
 
+class _PixelAttention(nn.Module):
+    """x · σ(DWConv(x)), ResT's code of the position."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.conv(x).sigmoid()
+
+
+def rest(
+    place: str, make: Make, *, depths: tuple[int, ...] = (2, 2, 2, 2), width: int = 64, classes: int = 1000
+) -> nn.Sequential:
+    """ResT, of four stages of transformer blocks; the default is ResT-Lite.
+
+    Qing-Long Zhang, Yu-Bin Yang: ResT: An Efficient Transformer for Visual Recognition, 2021, arXiv:2105.13677; the
+    layers are those of the authors' models/rest.py.
+
+    Args:
+        place: ``"blocks"``, the attention of each block.
+        make: gives the module for a number of channels.
+        depths: blocks in each stage. width: channels of the first; each later stage has twice as many.
+        classes: numbers in a result.
+
+    Shapes:
+        B 3 H W to B classes.
+    """
+    C, half = width, width // 2
+    stem = (_conv(3, half, 3, 2), nn.BatchNorm2d(half), nn.ReLU(), _conv(half, half, 3), nn.BatchNorm2d(half))
+    layers = [*stem, nn.ReLU(), _conv(half, C, 3, 2), _PixelAttention(C)]
+    for stage, depth in enumerate(depths):
+        if stage:
+            layers += nn.Conv2d(C, 2 * C, 3, 2, 1), nn.BatchNorm2d(2 * C), _PixelAttention(2 * C)
+            C = 2 * C
+        for _ in range(depth):
+            layers += _Added(_ChannelNorm(C), make(C)), _Added(_ChannelNorm(C), *_mlp(C, 4))
+    return nn.Sequential(*layers, _ChannelNorm(C), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(C, classes))
+
+
 def s2mlp(
     place: str,
     make: Make,
@@ -568,7 +610,7 @@ class _DANetHead(nn.Module):
 def danet_head(place: str, make: Make, *, classes: int = 19) -> nn.Module:
     """The head of DANet, which segments what a ResNet of stride 8 gives; 19 are the classes of Cityscapes.
 
-    Jun Fu and others: Dual Attention Network for Scene Segmentation, 2018, arXiv:1809.02983, as in the authors' code
+    Jun Fu and others: Dual Attention Network for Scene Segmentation, 2019, arXiv:1809.02983, as in the authors' code
     (encoding/models/sseg/danet.py).
 
     Args:
@@ -604,6 +646,7 @@ class Trunk(NamedTuple):
 
 _EARLY, _DEEPER = {"early": True}, {"depths": (3, 4, 23, 3)}
 _BLOCKS = {"blocks": "in each block of the first three stages"}
+_EACH = {"blocks": "in each block, behind its first LayerNorm and before the addition"}
 _INVERTED = {
     "depthwise": "in each block that widens, behind the 3×3 with its BN and ReLU6",
     "narrow": "in each block, at the end of the branch, behind the last BN and before the addition",
@@ -634,6 +677,15 @@ TRUNKS = {
     "biformer_s": Trunk("BiFormer-S", functools.partial(biformer, depths=(4, 4, 18, 4)), _BLOCKS, False),
     "biformer_b": Trunk("BiFormer-B", functools.partial(biformer, depths=(4, 4, 18, 4), width=96), _BLOCKS, False),
     "biformer_stl": Trunk("BiFormer-STL", biformer_stl, _BLOCKS, False),
+    **{
+        f"rest_{size.lower()}": Trunk(f"ResT-{size}", functools.partial(rest, depths=d, width=w), _EACH, False)
+        for size, d, w in (
+            ("Lite", (2, 2, 2, 2), 64),
+            ("Small", (2, 2, 6, 2), 64),
+            ("Base", (2, 2, 6, 2), 96),
+            ("Large", (2, 2, 18, 2), 96),
+        )
+    },
     "s2mlp_small7": Trunk("S2-MLPv2-Small/7", s2mlp, _COMPONENT, False),
     "s2mlp_medium7": Trunk(
         "S2-MLPv2-Medium/7", functools.partial(s2mlp, widths=(256, 512), depths=(7, 17)), _COMPONENT, False

@@ -3,7 +3,7 @@
 """Dual attention: every position takes from all positions, and every channel from all channels, side by side.
 
 Jun Fu, Jing Liu, Haijie Tian, Yong Li, Yongjun Bao, Zhiwei Fang, Hanqing Lu: Dual Attention Network for Scene
-Segmentation, 2018, arXiv:1809.02983; the position attention module and the channel attention module.
+Segmentation, 2019, arXiv:1809.02983; the position attention module and the channel attention module.
 Chapter: notebooks/pairwise/danet.ipynb
 """
 
@@ -50,7 +50,7 @@ def _rebuild(module: nn.Module, a: dict[str, Tensor], x: Tensor) -> Tensor:
     name="Dual Attention",
     title="Dual Attention Network for Scene Segmentation",
     authors=("Jun Fu", "Jing Liu", "Haijie Tian", "Yong Li", "Yongjun Bao", "Zhiwei Fang", "Hanqing Lu"),
-    year=2018,
+    year=2019,
     venue="CVPR 2019",
     paper="https://arxiv.org/abs/1809.02983",
     code="https://github.com/junfu1115/DANet",
@@ -73,7 +73,7 @@ def _rebuild(module: nn.Module, a: dict[str, Tensor], x: Tensor) -> Tensor:
     rebuild=_rebuild,
 )
 class DualAttention(nn.Module):
-    """The position and the channel attention module of DANet (Fu et al., 2018), side by side on one map.
+    """The position and the channel attention module of DANet (Fu et al., 2019), side by side on one map.
 
     A is x as C × N, N = H·W; B, C, D are 1×1 convolutions of A with biases, the first two to C/r channels:
 

@@ -11,8 +11,8 @@ CHANNELS = 16
 def noisy(n: int, seed: int = 0, side: int = 12, kinds: int = 4, block: int = 1) -> tuple[Tensor, Tensor]:
     """Every position has one of a few kinds and is to show what its kind looks like without the noise.
 
-    What a kind looks like, sixteen numbers of deviation 1, is drawn anew for every image, and so are the places. Noise of
-    deviation 1 lies over every number. A function of one position alone leaves at least half of the target's variance:
+    What a kind looks like, sixteen numbers of deviation 1, is drawn for every image anew, and so are the places. Noise
+    of deviation 1 lies on every number. A function of one position alone leaves at least half of the target's variance:
     signal and noise are two normal variables of equal variance. Whoever averages all positions of a kind leaves about
     ``kinds`` / N.
 

@@ -6,10 +6,13 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 import attn
+from attn import tasks
 from attn.contract import subject
 
+toy = tasks.of("nonlocal")  # tasks.nonlocal is no Python
 PAIRWISE = attn.card("nonlocal").studied["pairwise"]
 
 
@@ -187,3 +190,33 @@ def test_the_dot_product_adds_up_to_no_fixed_number():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         attn.create("nonlocal", 16, **options)
+
+
+def test_the_kinds_are_under_noise_of_their_own_size():
+    x, target = toy.noisy(16, seed=3)
+    assert x.shape == target.shape == (16, toy.CHANNELS, 12, 12)
+    assert all(len(image.flatten(1).unique(dim=1).T) == 4 for image in target)
+    assert 0.9 < (x - target).var() / target.var() < 1.2
+    assert torch.equal(x, toy.noisy(16, seed=3)[0])
+    assert not torch.equal(x, toy.noisy(16, seed=4)[0])
+    squares = toy.noisy(16, seed=3, block=2)[1].unflatten(2, (6, 2)).unflatten(4, (6, 2))
+    assert torch.equal(squares, squares[:, :, :, :1, :, :1].expand_as(squares))
+
+
+def test_non_local_means_weigh_by_distance():
+    x, _ = toy.noisy(8)
+    here = toy.means(x, 3)[0, :, 2, 5]
+    weights = (-(x[0] - x[0, :, 2, 5, None, None]).square().sum(0) / (2 * 3**2)).exp()
+    torch.testing.assert_close(here, (x[0] * weights).sum((1, 2)) / weights.sum())
+    torch.testing.assert_close(toy.means(x, 0.01), x)
+    torch.testing.assert_close(toy.means(x, 1e4), x.mean((2, 3), keepdim=True).expand_as(x))
+
+
+def test_a_mean_over_what_looks_alike_goes_below_the_bound_of_one_position():
+    x, target = toy.noisy(256)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        block = attn.create("nonlocal", 32, pool=1)
+        model = nn.Sequential(nn.Conv2d(16, 32, 1), block, nn.Conv2d(32, 16, 1))
+    tasks.learn(model, x, target, 120, batch=16, lr=0.02)
+    assert tasks.error(model, *toy.noisy(64, seed=1)) < 0.4
