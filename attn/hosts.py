@@ -27,7 +27,7 @@ from .registry import Host, Printed, card, create, unknown
 __all__ = [
     *("CONVENTIONS", "TRUNKS", "Convention", "Counts", "Figure", "Trunk", "build", "count", "counts"),
     *("figures", "in_unit"),
-    *("biformer", "biformer_stl", "danet_head", "itself", "mobilenetv2"),
+    *("attention56", "biformer", "biformer_stl", "danet_head", "itself", "mobilenetv2"),
     *("resnest50", "resnet12", "resnet50", "resnext50", "rest", "s2mlp", "san"),
 ]
 
@@ -624,6 +624,55 @@ def danet_head(place: str, make: Make, *, classes: int = 19) -> nn.Module:
     return _DANetHead(make, classes)
 
 
+class _Ahead(nn.Module):
+    """A bottleneck whose norms stand before its convolutions; where it widens, the shortcut reads what is normed."""
+
+    def __init__(self, entering: int, leaving: int, stride: int = 1):
+        super().__init__()
+        inside = leaving // 4
+        self.norm = nn.Sequential(nn.BatchNorm2d(entering), nn.ReLU())
+        self.branch = nn.Sequential(
+            *(_conv(entering, inside, 1), nn.BatchNorm2d(inside), nn.ReLU()),
+            *(_conv(inside, inside, 3, stride), nn.BatchNorm2d(inside), nn.ReLU()),
+            _conv(inside, leaving, 1),
+        )
+        self.shortcut = _conv(entering, leaving, 1, stride) if entering != leaving else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.norm(x)
+        return self.branch(z) + (x if self.shortcut is None else self.shortcut(z))
+
+
+def attention56(
+    place: str, make: Make, *, modules: tuple[int, ...] = (1, 1, 1), classes: int = 1000
+) -> nn.Sequential:
+    """The Residual Attention Network; the default is Attention-56.
+
+    Fei Wang and others: Residual Attention Network for Image Classification, 2017, arXiv:1704.06904, as in the authors'
+    Attention-56-deploy.prototxt.
+
+    Args:
+        place: ``"between"``, in the first three stages, each between two residual units.
+        make: gives the module for a number of channels.
+        modules: how many each of these stages has.
+        classes: numbers in a result.
+
+    Shapes:
+        B 3 H W to B classes.
+    """
+    stem = (_conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True))
+    units, C = [], 64
+    for stage, depth in enumerate(modules):
+        units.append(_Ahead(C, 256 * 2**stage, 2 if stage else 1))
+        C = 256 * 2**stage
+        for _ in range(depth):
+            units += _Ahead(C, C), make(C), _Ahead(C, C)
+    units += _Ahead(C, 2 * C, 2), _Ahead(2 * C, 2 * C), _Ahead(2 * C, 2 * C)
+    C = 2 * C
+    head = (nn.BatchNorm2d(C), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(C, classes))
+    return nn.Sequential(*stem, *units, *head)
+
+
 def itself(place: str, make: Make) -> nn.Module:
     """No trunk: the mechanism is the whole network and reads a grey picture."""
     return make(1)
@@ -654,6 +703,7 @@ _INVERTED = {
 _UNIT = {"unit": PLACES["unit"]}
 _PAIRS = {"pairs": "behind the last unit, for every pair of a class and a query"}
 _COMPONENT = {"component": "in each block, behind its first LayerNorm and before the addition"}
+_BETWEEN = {"between": "in the first three stages, each between two residual units"}
 _GROUPS = {"group": "in each group, behind its residual blocks and before its last convolution"}
 
 TRUNKS = {
@@ -701,6 +751,8 @@ TRUNKS = {
     "danet_head": Trunk(
         "The head of DANet", danet_head, {"branches": "in each branch, between its two 3×3 convolutions"}, False
     ),
+    "attention56": Trunk("Attention-56", attention56, _BETWEEN, False),
+    "attention92": Trunk("Attention-92", functools.partial(attention56, modules=(1, 2, 3)), _BETWEEN, False),
     "itself": Trunk("The mechanism alone", itself, {"whole": "it is the whole network"}, False),
 }
 

@@ -42,8 +42,9 @@ class Hourglass(nn.Module):
         self.inner = Hourglass(channels, poolings - 1) if deeper else None
 
     def forward(self, x: Tensor) -> Tensor:
-        window = [min(3, side) for side in x.shape[2:]]
-        z = self.down(F.max_pool2d(x, window, 2, ceil_mode=True))  # B C ⌊H/2⌋ ⌊W/2⌋, of one row at least
+        # Windows begin at every second position, as in Caffe; what is added behind the map lets the last one begin there.
+        z = F.max_pool2d(F.pad(x, (0, 2, 0, 2), value=float("-inf")), 3, 2)
+        z = self.down(z)  # B C ⌈H/2⌉ ⌈W/2⌉
         if self.inner is not None:
             z = self.skip(z) + self.inner(z)
         return F.interpolate(self.up(z), x.shape[2:], mode="bilinear", align_corners=True)  # B C H W
@@ -59,7 +60,7 @@ def _macs(C: int, H: int, W: int, poolings: int = 2, trunk: int = 0) -> int:
     m = max(1, C // 4)
     unit, total, h, w = 2 * C * m + 9 * m * m, 0, H, W
     for level in range(poolings):
-        h, w = max(1, h // 2), max(1, w // 2)
+        h, w = (h + 1) // 2, (w + 1) // 2
         total += (2 if level == poolings - 1 else 3) * unit * h * w
     return total + (trunk * unit + 2 * C * C + C) * H * W  # W₁, W₂ and the product M ⊗ T
 

@@ -11,7 +11,7 @@ from . import Plain
 
 
 def plain(ours: nn.Module) -> nn.Module:
-    """The equations head by head, with lengths divided out of the scores."""
+    """The equations, head by head."""
 
     def equations(ours, x: Tensor) -> Tensor:
         total = 0

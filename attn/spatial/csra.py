@@ -106,8 +106,9 @@ class CSRA(nn.Module):
         nn.init.uniform_(self.weight, -(channels**-0.5), channels**-0.5)
 
     def _scores(self, x: Tensor) -> Tensor:
-        m = F.normalize(self.weight, dim=2).flatten(0, 1)
-        return F.conv2d(x, m[..., None, None]).flatten(2).unflatten(1, self.weight.shape[:2])  # s: B h K N
+        s = F.conv2d(x, self.weight.flatten(0, 1)[..., None, None])  # B h·K H W
+        length = self.weight.norm(dim=2, keepdim=True).clamp_min(1e-12)  # h K 1
+        return s.flatten(2).unflatten(1, self.weight.shape[:2]) / length  # B h K N
 
     def _weigh(self, s: Tensor) -> Tensor:
         return torch.stack([_map(t, one) for t, one in zip(self.temperatures, s.unbind(1), strict=True)], 1)

@@ -4,6 +4,12 @@
 
 import math
 
+import pytest
+import torch
+
+import attn
+from attn.contract import subject
+
 
 def normalised(v, eps):
     """v with mean 0 and variance 1 (divided by the count, not by one less), as both normalisations take it."""
@@ -89,3 +95,103 @@ def loops(x, WQ, WK, WV, WO, bQ, bK, bV, bO, h, s=1, dw=None, ln=None, mix=None,
         y.append([[[out[i * W + j][c] for j in range(W)] for i in range(H)] for c in cs])
         a.append(maps)
     return y, a
+
+
+OPTIONS = [{}, {"heads": 3, "reduction": 2}, {"heads": 2, "reduction": 1}, {"heads": 1, "reduction": 2}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_equals_the_equations(options):
+    module = attn.create("emsa", 24, residual=False, **options).double()
+    generator = torch.Generator().manual_seed(0)
+    for t in module.state_dict().values():
+        t.copy_(torch.randn(t.shape, generator=generator, dtype=t.dtype) / 2)
+    x = torch.randn(2, 24, 5, 4, generator=generator, dtype=torch.float64)
+    h, s = module.heads, module.reduction
+    (WK, WV), (bK, bV) = module.kv.weight.chunk(2), module.kv.bias.chunk(2)
+    weights = [w.T.tolist() for w in (module.q.weight, WK, WV, module.out.weight)]
+    biases = [b.tolist() for b in (module.q.bias, bK, bV, module.out.bias)]
+    dw = ln = None
+    if s > 1:
+        dw = module.shrink.weight[:, 0].tolist(), module.shrink.bias.tolist()
+        ln = module.norm.weight.tolist(), module.norm.bias.tolist(), module.norm.eps
+    mix = (module.mix.weight[:, :, 0, 0].tolist(), module.mix.bias.tolist()) if h > 1 else None
+    y, a = loops(x.tolist(), *weights, *biases, h, s, dw, ln, mix)
+    wanted, a = (torch.tensor(t, dtype=x.dtype) for t in (y, a))
+    torch.testing.assert_close(module.attention(x), a, atol=1e-10, rtol=0)
+    torch.testing.assert_close(module(x), wanted, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"mix": False}, {"bias": False}, {"reduction": 8}], ids=str)
+def test_the_formulas_hold_for_every_option(options):
+    cost = attn.cost("emsa", (1, 24, 9, 13), **options)
+    facts = attn.card("emsa")
+    assert (cost.params, cost.macs) == (facts.params(24, **options), facts.macs(24, 9, 13, **options))
+
+
+def test_the_count_of_the_authors_class():
+    assert attn.card("emsa").params(512, heads=8, reduction=2) == 1_056_840
+
+
+def test_is_self_attention_where_nothing_is_shrunk_or_mixed():
+    s = subject("emsa", reduction=1, mix=False)
+    module, x = s.module(), s.inputs()[0]
+    other = attn.create("mhsa", 64)
+    other.q.load_state_dict(module.q.state_dict())
+    other.out.load_state_dict(module.out.state_dict())
+    for i, layer in enumerate((other.k, other.v)):
+        layer.load_state_dict({name: t.chunk(2)[i] for name, t in module.kv.state_dict().items()})
+    torch.testing.assert_close(module(x), other(x), atol=1e-4, rtol=1e-4)
+
+
+def test_what_all_values_share_is_not_seen():
+    """Rows of A add up to zero, so a constant in the values, their bias for instance, changes nothing."""
+    s = subject("emsa")
+    module, x = s.module(), s.inputs()[0]
+    with torch.no_grad():
+        a, y = module.attention(x), module(x)
+        assert a.sum(3).abs().max() < 1e-4
+        torch.testing.assert_close(a.square().mean((2, 3)), torch.ones(2, 8), atol=0.2, rtol=0)
+        module.kv.bias += torch.linspace(-3, 3, 128)
+        module.mix.bias += torch.linspace(-3, 3, 8)
+        torch.testing.assert_close(module(x), y, atol=1e-4, rtol=1e-4)
+        plain = subject("emsa", mix=False).module()
+        y = plain(x)
+        plain.kv.bias += torch.linspace(-3, 3, 128)
+        assert (plain(x) - y).abs().max() > 0.1
+
+
+def test_the_shrunk_map_is_what_keys_and_values_come_from():
+    """As many keys as windows at any size, and the kernel reaches the result."""
+    for reduction, keys in ((2, 7 * 10), (4, 4 * 5), (8, 2 * 3)):
+        s = subject("emsa", reduction=reduction)
+        module, x = s.module(), s.inputs(size=(13, 20))[0]
+        assert module.attention(x).shape == (2, 8, 260, keys)
+        with torch.no_grad():
+            y = module(x)
+            module.shrink.weight.neg_()
+            assert (module(x) - y).abs().max() > 0.01
+
+
+def test_a_query_feels_the_others_through_the_norm():
+    """IN's variance is that of all queries, so a change at one corner reaches the weights at the other."""
+    for mix in (True, False):
+        module = subject("emsa", reduction=1, mix=mix).module()
+        q, k, _ = (t.detach() for t in module._qkv(subject("emsa").inputs(size=(6, 6))[0]))
+        (a, scale), q[:, :, 0] = module._weights(q, k), 30
+        b, other = module._weights(q, k)
+        gap = (scale * a - other * b)[:, :, 1:].abs().max()
+        assert gap > 0.01 if mix else gap == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": 7}, "heads must divide the 64 channels, not be 7; near it: 8 and 4"),
+        ({"reduction": 3}, "reduction must be 1 or even, not 3; the paper has 8, 4, 2 and 1"),
+        ({"reduction": 0}, "reduction must be 1 or even, not 0"),
+    ],
+)
+def test_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        attn.create("emsa", 64, **options)
