@@ -643,9 +643,7 @@ class _Ahead(nn.Module):
         return self.branch(z) + (x if self.shortcut is None else self.shortcut(z))
 
 
-def attention56(
-    place: str, make: Make, *, modules: tuple[int, ...] = (1, 1, 1), classes: int = 1000
-) -> nn.Sequential:
+def attention56(place: str, make: Make, *, modules: tuple[int, ...] = (1, 1, 1), classes: int = 1000) -> nn.Sequential:
     """The Residual Attention Network; the default is Attention-56.
 
     Fei Wang and others: Residual Attention Network for Image Classification, 2017, arXiv:1704.06904, as in the authors'

@@ -82,7 +82,32 @@ def _macs(C: int, H: int, W: int, poolings: int = 2, trunk: int = 0) -> int:
     macs=_macs,
     order="C²·H·W",
     studied={"poolings": (1, 2, 3), "trunk": (0, 2)},
-    limits={"hosts": "pending"},
+    hosts=(
+        Host(
+            *("attention56", "between", 31_810_728, "the layers of the authors' Attention-56-deploy.prototxt, added up"),
+            {"poolings": {256: 3, 512: 2, 1024: 1}, "trunk": 2},
+            printed=(
+                Printed(
+                    *("README of implus/SKNet", "31.9 M", "6.32 G"),
+                    why="that table calls it AttentionNeXt-56, beside the error of Attention-56",
+                ),
+            ),
+        ),
+        Host(
+            *("attention92", "between", 52_466_344, "the layers of the authors' Attention-92-deploy.prototxt, added up"),
+            {"poolings": {256: 3, 512: 2, 1024: 1}, "trunk": 2},
+            printed=(
+                Printed(
+                    *("README of implus/SKNet", "51.3 M", "10.43 G"),
+                    why="the authors' definition has more; where the difference lies is not known",
+                ),
+            ),
+        ),
+    ),
+    limits={
+        "autocast": "noise on every weight, as in this check, drives the scores before the sigmoid into the thousands, "
+        "and bf16 turns the sign of some; with fresh weights they stay below ten and the promise is kept"
+    },
     rebuild=lambda module, a, x: (1 + a) * module.trunk(x),
 )
 class ResidualAttention(nn.Module):
@@ -107,6 +132,12 @@ class ResidualAttention(nn.Module):
 
     Raises:
         ValueError: ``poolings`` is below 1, or ``trunk`` is below 0.
+
+    Differs: the residual units that stand before and behind a module in the paper (p = 1) belong to the network around
+    ours, and so by default do those of its trunk: inserted into a detector, the block in front of it is the trunk. The
+    authors' definition is for Caffe, whose interpolation keeps the corners, as ours does. Where a side is odd, Caffe's
+    pooling has ⌊H/2⌋ windows, ours ⌈H/2⌉, so that a map of one row can be pooled, too; the paper pools even sides only.
+    On a batch of one 1×1 map a BN trains with its running statistics.
     """
 
     def __init__(self, channels: int, *, poolings: int = 2, trunk: int = 0):

@@ -8,6 +8,7 @@ Chapter: notebooks/spatial/csra.ipynb
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ def _macs(C: int, H: int, W: int, classes: int = 20, temperatures: tuple[float, 
         ),
     ),
     detector=None,
-    rebuild=lambda module, a, x: module._pool(module._scores(x), a.flatten(3)),
+    rebuild=lambda module, a, x: module._pool(module._scores(x), a.flatten(3).unbind(1)),
     limits={
         "detector": "it is the end of a classifier: it returns one score a class for the whole picture and no map that "
         "a later layer could read",
@@ -110,15 +111,16 @@ class CSRA(nn.Module):
         length = self.weight.norm(dim=2, keepdim=True).clamp_min(1e-12)  # h K 1
         return s.flatten(2).unflatten(1, self.weight.shape[:2]) / length  # B h K N
 
-    def _weigh(self, s: Tensor) -> Tensor:
-        return torch.stack([_map(t, one) for t, one in zip(self.temperatures, s.unbind(1), strict=True)], 1)
+    def _weigh(self, s: Tensor) -> list[Tensor]:
+        return [_map(t, one) for t, one in zip(self.temperatures, s.unbind(1), strict=True)]  # B K N each
 
-    def _pool(self, s: Tensor, a: Tensor) -> Tensor:
-        return (s.mean(3) + self.lam * (a * s).sum(3)).sum(1)  # B K
+    def _pool(self, s: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        pairs = zip(s.unbind(1), maps, strict=True)
+        return sum(one.mean(2) + self.lam * (a * one).sum(2) for one, a in pairs)  # B K
 
     def attention(self, x: Tensor) -> Tensor:
         """Where each head sees each class, B h K H W."""
-        return self._weigh(self._scores(x)).unflatten(3, x.shape[2:])
+        return torch.stack(self._weigh(self._scores(x)), 1).unflatten(3, x.shape[2:])
 
     def forward(self, x: Tensor) -> Tensor:
         s = self._scores(x)
