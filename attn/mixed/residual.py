@@ -42,7 +42,7 @@ class Hourglass(nn.Module):
         self.inner = Hourglass(channels, poolings - 1) if deeper else None
 
     def forward(self, x: Tensor) -> Tensor:
-        # Windows begin at every second position, as in Caffe; what is added behind the map lets the last one begin there.
+        # Windows begin at every second position, as in Caffe; what is added behind the map leaves room for the last.
         z = F.max_pool2d(F.pad(x, (0, 2, 0, 2), value=float("-inf")), 3, 2)
         z = self.down(z)  # B C ⌈H/2⌉ ⌈W/2⌉
         if self.inner is not None:
@@ -84,7 +84,7 @@ def _macs(C: int, H: int, W: int, poolings: int = 2, trunk: int = 0) -> int:
     studied={"poolings": (1, 2, 3), "trunk": (0, 2)},
     hosts=(
         Host(
-            *("attention56", "between", 31_810_728, "the layers of the authors' Attention-56-deploy.prototxt, added up"),
+            *("attention56", "between", 31_810_728, "the authors' Attention-56-deploy.prototxt, added up"),
             {"poolings": {256: 3, 512: 2, 1024: 1}, "trunk": 2},
             printed=(
                 Printed(
@@ -94,7 +94,7 @@ def _macs(C: int, H: int, W: int, poolings: int = 2, trunk: int = 0) -> int:
             ),
         ),
         Host(
-            *("attention92", "between", 52_466_344, "the layers of the authors' Attention-92-deploy.prototxt, added up"),
+            *("attention92", "between", 52_466_344, "the authors' Attention-92-deploy.prototxt, added up"),
             {"poolings": {256: 3, 512: 2, 1024: 1}, "trunk": 2},
             printed=(
                 Printed(

@@ -27,7 +27,8 @@ def houses(n: int, seed: int = 0, side: int = 8, offset: float = 0.0) -> tuple[T
     count = (side // 2) ** 2
     numbers = torch.rand(n, 2**SIGNS, generator=generator).argsort(1)[:, :count]  # n houses
     addresses = 2.0 * (numbers[:, :, None] >> torch.arange(SIGNS) & 1) - 1  # n houses 6
-    guests = torch.randn(n, count, generator=generator) + offset
+    guests = torch.randn(n, count, generator=generator)
+    guests = guests - guests.mean(1, keepdim=True) + offset
     wanted = torch.randint(count, (n, side * side), generator=generator)  # n N
     rows = torch.arange(n)[:, None]
     here = torch.cat([addresses, guests[:, :, None]], 2).mT.unflatten(2, (side // 2, -1))  # n 7 side/2 side/2
