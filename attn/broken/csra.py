@@ -67,14 +67,14 @@ class NobodysDefaults(CSRA):
 
 def nobodys_defaults(cls: type[nn.Module] = NobodysDefaults) -> int:
     """Parameters by default, C = 2048."""
-    return sum(p.numel() for p in cls(2048).parameters())
+    return _fresh(cls, 2048).weight.numel()
 
 
-def _fresh(cls: type[nn.Module], **options) -> nn.Module:
+def _fresh(cls: type[nn.Module], channels: int = 64) -> nn.Module:
     """With random numbers of its own."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return cls(64, **options)
+        return cls(channels)
 
 
 def _maps() -> torch.Tensor:

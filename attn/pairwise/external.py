@@ -36,7 +36,7 @@ def _rebuild(module: nn.Module, a: Tensor, x: Tensor) -> Tensor:
     title="Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks",
     authors=("Meng-Hao Guo", "Zheng-Ning Liu", "Tai-Jiang Mu", "Shi-Min Hu"),
     year=2021,
-    venue="TPAMI 2023",
+    venue="arXiv",
     paper="https://arxiv.org/abs/2105.02358",
     code="https://github.com/MenghaoGuo/EANet",
     code_licence="none",

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sheets with three small digits, and which three they are: what class-specific residual attention is for.
 
-A digit covers a sixteenth of the sheet, and scraps of other digits lie about; the labels say which digits are there and
+A digit takes 1/64 of the sheet, and scraps of other digits lie about; the labels say which digits are there and
 not where. So a mean over all positions is mostly paper and scraps.
 """
 
@@ -25,8 +25,8 @@ DATA = "sheets of three digits"
 CONTROL = "the same backbone with the mean over all positions and a linear layer"
 RATES = (3e-3, 1e-2, 3e-2)
 PROFILES = {
-    "quick": {"epochs": 1, "images": 640, "val": 200, "size": 64, "batch": 32},
-    "record": {"epochs": 8, "images": 1600, "val": 1000, "size": 64, "batch": 32},
+    "quick": {"epochs": 1, "images": 640, "val": 200, "size": 96, "batch": 32},
+    "record": {"epochs": 8, "images": 1600, "val": 1000, "size": 96, "batch": 32},
 }
 
 CLASSES = 10
@@ -35,7 +35,7 @@ CELL = 16  # the sheet's pixels fall into cells with one thing each, 12 pixels a
 WIDTH = 32
 
 
-def sheets(n: int, seed: int = 0, part: str = "train", side: int = 64) -> tuple[Tensor, Tensor, Tensor]:
+def sheets(n: int, seed: int = 0, part: str = "train", side: int = 96) -> tuple[Tensor, Tensor, Tensor]:
     """``n`` sheets of ``side`` pixels, a multiple of 16 and at least 48.
 
     Args:
@@ -71,7 +71,7 @@ def sheets(n: int, seed: int = 0, part: str = "train", side: int = 64) -> tuple[
 
 
 class Network(nn.Module):
-    """Four convolutions, which make a map of 8 × 8 from a sheet of 64 × 64, and a head that scores the ten digits.
+    """Four convolutions, which make a map of 12 × 12 from a sheet of 96 × 96, and a head that scores the ten digits.
 
     Args:
         csra: options of CSRA, or None for the control's head, the mean over all positions and a linear layer.
@@ -81,7 +81,7 @@ class Network(nn.Module):
         super().__init__()
         layers = [
             layer
-            for entering, leaving, stride in ((1, 16, 2), (16, WIDTH, 2), (WIDTH, WIDTH, 2), (WIDTH, WIDTH, 1))
+            for entering, leaving, stride in ((1, 8, 2), (8, 16, 2), (16, WIDTH, 2), (WIDTH, WIDTH, 1))
             for layer in (
                 nn.Conv2d(entering, leaving, 3, stride, 1, bias=False),
                 nn.BatchNorm2d(leaving),
@@ -148,7 +148,7 @@ def maps(model: Network, x: Tensor) -> Tensor:
 
 
 def found(a: Tensor, cells: Tensor) -> float:
-    """The share of the maps of digits that are there that are largest in the digit's own cell; any cell: 1 in 16."""
+    """The share of the maps of digits that are there that are largest in the digit's own cell; any cell: 1 in 36."""
     H, W = a.shape[2:]
     grid = math.isqrt(H * W) // 2  # a cell is 2 × 2 positions
     top = a.flatten(2).argmax(2)

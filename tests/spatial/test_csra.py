@@ -72,7 +72,7 @@ def test_the_length_of_a_classifier_does_not_matter():
 
 
 def test_the_defaults_are_those_of_a_released_model():
-    """One head, 20 classes and λ = 0.1: `--num_heads 1 --lam 0.1 --dataset voc07 --num_cls 20` in the authors' README."""
+    """One head, 20 classes and λ = 0.1: `--num_heads 1 --lam 0.1 --dataset voc07 --num_cls 20` in their README."""
     assert attn.card("csra").options == {"classes": 20, "temperatures": (1,), "lam": 0.1}
     for classes, heads, count in ((20, (1,), 40_960), (80, SETS[2], 655_360)):
         module = attn.create("csra", 2048, classes=classes, temperatures=heads)
@@ -129,7 +129,7 @@ def test_bad_options_are_named():
 
 def test_a_sheet_shows_the_digits_of_its_labels():
     x, labels, cells = tasks.csra.sheets(50)
-    assert x.shape == (50, 1, 64, 64)
+    assert x.shape == (50, 1, 96, 96)
     assert torch.equal(labels, (cells >= 0).float())
     assert (labels.sum(1) == 3).all()
     ink = F.avg_pool2d(x, 16).flatten(1)  # of each cell
@@ -143,8 +143,8 @@ def test_a_sheet_shows_the_digits_of_its_labels():
 
 def test_a_map_is_found_in_the_cell_of_its_largest_value():
     cells = torch.full((1, 10), -1)
-    cells[0, 3], cells[0, 5] = 6, 9  # row 1, column 2, and row 2, column 1
-    a = torch.zeros(1, 10, 8, 8)
+    cells[0, 3], cells[0, 5] = 8, 13  # row 1, column 2, and row 2, column 1
+    a = torch.zeros(1, 10, 12, 12)
     a[0, 3, 3, 4] = a[0, 5, 0, 0] = 1
     assert tasks.csra.found(a, cells) == 0.5
 
