@@ -6,20 +6,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..mixed.residual import Hourglass, ResidualAttention, Unit
+from ..mixed.residual import ResidualAttention, Unit
 from . import error
-
-PORT = "`Residual-Attention-Network/model` of tengshaofeng/ResidualAttentionNetwork-pytorch at `88ed90f`"
 
 
 @error(
     kind="wrong paper",
-    found="`model/attention/ResidualAttention.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`: the head of "
-    "another paper, CSRA",
+    found="`model/attention/ResidualAttention.py` of xmu-xiaoma666/External-Attention-pytorch at `d75848e`; it is the "
+    "head of another paper, CSRA",
     caught="tests/test_contract.py::test_promise[residual-sizes]",
 )
 class Head(ResidualAttention):
-    """A head for classification under this name, without a mask and without a map behind it."""
+    """A head for classification under this name, with neither a mask nor a trunk."""
 
     def __init__(self, channels, classes=1000, share=0.2):
         nn.Module.__init__(self)
@@ -37,12 +35,34 @@ def head(cls: type[nn.Module] = Head) -> int:
 
 
 @error(
-    kind="parameters not registered" if False else "wrong channel count",
-    found=f"`basic_layers.py` in {PORT}",
+    kind="another function of the same weights",
+    found="not found in code; texts that shorten (1 + M) T to M T invite it, and the paper calls it the naive way",
+    caught="tests/test_contract.py::test_promise[residual-rebuild]",
+)
+class Naive(ResidualAttention):
+    """The trunk times the mask, and no trunk beside it."""
+
+    def forward(self, x):
+        return self.trunk(x) * self.attention(x)
+
+
+@torch.no_grad()
+def naive(cls: type[nn.Module] = Naive) -> float:
+    """Size of a map behind eight fresh modules, as a share of what it was."""
+    y = x = _maps()
+    for seed in range(8):
+        y = _fresh(cls, seed)(y)
+    return float(y.norm() / x.norm())
+
+
+@error(
+    kind="wrong channel count",
+    found="`Residual-Attention-Network/model/basic_layers.py` of tengshaofeng/ResidualAttentionNetwork-pytorch at "
+    "`88ed90f`",
     caught="tests/test_contract.py::test_promise[residual-params]",
 )
 class UnusedShortcuts(ResidualAttention):
-    """A 1 × 1 convolution for the shortcut of every unit, which none of these units runs."""
+    """A 1 × 1 convolution for the shortcut of every unit, which none of them runs."""
 
     def __init__(self, channels, **options):
         super().__init__(channels, **options)
@@ -51,48 +71,44 @@ class UnusedShortcuts(ResidualAttention):
 
 
 def unused_shortcuts(cls: type[nn.Module] = UnusedShortcuts) -> int:
-    """Parameters that no gradient reaches, at C = 64."""
+    """Parameters that no gradient reaches at C = 64."""
     module = _fresh(cls)
-    module(_maps()).sum().backward()
+    with torch.enable_grad():
+        module(_maps()).sum().backward()
     return sum(p.numel() for p in module.parameters() if p.grad is None)
 
 
 @error(
     kind="works at one size only",
-    found=f"`attention_module.py` in {PORT}, for pictures of 224 × 224",
+    found="`Residual-Attention-Network/model/attention_module.py` of tengshaofeng/ResidualAttentionNetwork-pytorch at "
+    "`88ed90f`, for pictures of 224 × 224",
     caught="tests/test_contract.py::test_promise[residual-sizes]",
 )
-class FixedSizes(ResidualAttention):
-    """Interpolation to sizes that were written down for one input, here 20 × 20."""
+class FixedSize(ResidualAttention):
+    """Interpolation to a size that was written down, here 20 × 20."""
 
-    def __init__(self, channels, **options):
-        super().__init__(channels, **options)
-        glass, side = self.mask[0], 20
-        while glass is not None:
-            glass.up, side, glass = nn.Sequential(glass.up, nn.UpsamplingBilinear2d((side, side))), side // 2, glass.inner
+    def attention(self, x):
+        return F.interpolate(super().attention(x), (20, 20))
 
 
 @torch.no_grad()
-def fixed_sizes(cls: type[nn.Module] = FixedSizes) -> float:
-    """Largest change of a mask on a 24 × 24 map, against ours with the same weights."""
-    return _beside(cls, (24, 24))
+def fixed_size(cls: type[nn.Module] = FixedSize) -> int:
+    """Of the sides from 12 to 20, those whose maps it takes."""
+    module, taken = _fresh(cls), 0
+    for side in range(12, 21):
+        try:
+            taken += module(_maps(side)).shape[2] == side
+        except RuntimeError:  # the sizes of mask and trunk differ
+            continue
+    return taken
 
 
-@error(
-    kind="another function of the same weights",
-    found=f"`attention_module.py` in {PORT}",
-    caught="tests/test_parity.py::test_the_module_gives_what_the_authors_code_gave[residual]",
-)
-class CentredWindows(ResidualAttention):
-    """Poolings that are padded by 1, so that each window lies one place further up and left."""
-
-    def __init__(self, channels, **options):
-        super().__init__(channels, **options)
-        for glass in [m for m in self.modules() if isinstance(m, Hourglass)]:
-            glass.forward = lambda x: x
+def _fresh(cls: type[nn.Module], seed: int = 0) -> nn.Module:
+    """In evaluation mode, with random numbers of its own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cls(64).eval()
 
 
-@torch.no_grad()
-def centred_windows(cls: type[nn.Module] = CentredWindows) -> float:
-    """Largest change of a mask on a 20 × 20 map, against ours with the same weights."""
-    return _beside(cls, (20, 20))
+def _maps(side: int = 20) -> torch.Tensor:
+    return ResidualAttention.card.example(64, (side, side))[0]

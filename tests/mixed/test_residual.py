@@ -4,6 +4,15 @@
 
 import math
 
+import pytest
+import torch
+from torch import nn
+
+import attn
+from attn import tasks
+from attn.contract import subject
+from attn.mixed.residual import Unit
+
 
 def loops(x, trunk, down, skip, up, linear, pad=0, corners=True):
     """An Attention Module between its first unit and its last: H = (1 + M) T, M the soft mask of an hourglass.
@@ -113,3 +122,88 @@ def loops(x, trunk, down, skip, up, linear, pad=0, corners=True):
             ]
         )
     return out, masks
+
+
+@pytest.mark.parametrize(("poolings", "trunk"), [(1, 0), (2, 1), (3, 0)], ids=str)
+def test_equals_the_equations(poolings, trunk):
+    module = attn.create("residual", 16, poolings=poolings, trunk=trunk).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    for name, t in module.state_dict().items():
+        if t.is_floating_point():
+            random = torch.randn(t.shape, generator=generator, dtype=t.dtype)
+            t.copy_(0.5 + random.abs() if name.endswith("running_var") else random / t[0].numel() ** 0.5)
+    x = torch.randn(1, 16, 8, 16, generator=generator, dtype=torch.float64)
+
+    def step(norm, conv):
+        norm = *(t.tolist() for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var)), norm.eps
+        return norm, conv.weight.tolist()
+
+    def unit(u):
+        return [step(u.branch[i], u.branch[i + 2]) for i in (0, 3, 6)]
+
+    glass, down, skip, up = module.mask[0], [], [], []
+    while glass is not None:
+        down.append([unit(glass.down)])
+        up.append([unit(glass.up)])
+        if glass.inner is not None:
+            skip.append([unit(glass.skip)])
+        glass = glass.inner
+    linear = [step(module.mask[i], module.mask[i + 2]) for i in (1, 4)]
+    wanted, mask = loops(x.tolist(), [unit(u) for u in module.trunk], down, skip, up, linear)
+    assert torch.tensor(mask).std() > 0.1  # neither half open nor shut everywhere
+    torch.testing.assert_close(module.attention(x), torch.tensor(mask, dtype=x.dtype), atol=1e-10, rtol=0)
+    torch.testing.assert_close(module(x), torch.tensor(wanted, dtype=x.dtype), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("side", range(1, 10))
+def test_every_place_is_pooled_and_an_odd_side_keeps_its_last_window(side):
+    glass = attn.create("residual", 4, poolings=1).mask[0]
+    seen = []
+    glass.down.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    line = torch.arange(float(side))
+    glass(line.expand(1, 4, side, side))
+    assert seen[0][0, 0, 0].tolist() == [min(2 * i + 2, side - 1) for i in range((side + 1) // 2)]
+    glass(-line.expand(1, 4, side, side))
+    assert seen[1][0, 0, 0].tolist() == [-2 * i for i in range((side + 1) // 2)]
+
+
+def test_a_shut_mask_leaves_the_trunk_and_an_open_one_doubles_it():
+    module = attn.create("residual", 16, trunk=1).eval()
+    x = subject("residual").inputs(16)[0]
+    with torch.no_grad():
+        t = module.trunk(x)
+        for value, factor in ((-1.0, 1), (1.0, 2)):
+            module.mask[4].bias.fill_(1.0)
+            module.mask[4].weight.zero_()
+            module.mask[6].weight.fill_(10 * value)
+            torch.testing.assert_close(module(x), factor * t)
+
+
+def test_a_level_more_is_three_units_more():
+    one, two, three = (attn.card("residual").params(64, poolings=p) for p in (1, 2, 3))
+    assert two - one == three - two == 3 * sum(p.numel() for p in Unit(64).parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"poolings": 0}, "poolings must be at least 1, not 0; the paper has 1 to 3"),
+        ({"trunk": -1}, "trunk must be at least 0, not -1; the paper has 2"),
+    ],
+)
+def test_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        attn.create("residual", 64, **options)
+
+
+def test_the_frames_say_what_is_wanted_inside_which():
+    x, target, inside = tasks.residual.frames(16, seed=3)
+    assert x.shape == (16, len(tasks.residual.FRAME_CHANNELS), 24, 24)
+    assert not x[:, 4:].any()
+    assert torch.equal(target, x[:, :2] * inside)
+    for lines, within in zip(x[:, 2:4].flatten(0, 1), inside.flatten(0, 1), strict=True):
+        around = nn.functional.max_pool2d(within[None].float(), 3, 1, 1)[0]
+        assert ((around == 1) <= (lines.bool() | within)).all()  # what touches an inside is inside or a line
+        assert 2 * 5 * 5 / 2 <= within.sum() <= 2 * 11 * 11
+    assert torch.equal(x, tasks.residual.frames(16, seed=3)[0])
+    assert not torch.equal(x, tasks.residual.frames(16, seed=4)[0])
