@@ -3,8 +3,8 @@
 """Residual Attention: an hourglass beside the trunk looks at the map from afar and gates every number of the trunk.
 
 Fei Wang, Mengqing Jiang, Chen Qian, Shuo Yang, Cheng Li, Honggang Zhang, Xiaogang Wang, Xiaoou Tang: Residual Attention
-Network for Image Classification, 2017, arXiv:1704.06904; Figure 2 (the module), Figure 3 (the two branches), Eq. 3 (the
-result).
+Network for Image Classification, 2017, arXiv:1704.06904; Sections 3.1 (the result) and 3.2 (the soft mask branch), and
+the authors' layer by layer definition of Attention-56.
 Chapter: notebooks/mixed/residual.ipynb
 """
 
@@ -16,15 +16,15 @@ from ..registry import Host, Map, Printed, register
 
 
 class Unit(nn.Module):
-    """A residual unit whose norms stand before its convolutions: x + W₃ φ(W₂ φ(W₁ φ(x))), a quarter as wide inside."""
+    """A residual unit whose norms stand in front: x + U₃ φ(U₂ * φ(U₁ φ(x))), a quarter as wide inside."""
 
     def __init__(self, channels: int):
         super().__init__()
         inside = max(1, channels // 4)
         self.branch = nn.Sequential(
-            *(BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, inside, 1, bias=False)),  # W₁
-            *(BatchNorm2d(inside), nn.ReLU(), nn.Conv2d(inside, inside, 3, padding=1, bias=False)),  # W₂
-            *(BatchNorm2d(inside), nn.ReLU(), nn.Conv2d(inside, channels, 1, bias=False)),  # W₃
+            *(BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, inside, 1, bias=False)),  # U₁
+            *(BatchNorm2d(inside), nn.ReLU(), nn.Conv2d(inside, inside, 3, padding=1, bias=False)),  # U₂
+            *(BatchNorm2d(inside), nn.ReLU(), nn.Conv2d(inside, channels, 1, bias=False)),  # U₃
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class ResidualAttention(nn.Module):
 
     M(x) = σ(W₂ φ(W₁ φ(hourglass(x))))      soft mask branch: φ = ReLU after BN, σ = sigmoid
     T(x) = t residual units on x             trunk branch; with t = 0 it is x itself
-    y = (1 + M(x)) ⊗ T(x)                    Eq. 3
+    y = (1 + M(x)) ⊗ T(x)                    ⊗ number by number
 
     A level of the hourglass takes the maximum over 3×3 windows at every second position, runs a residual unit, adds
     what a smaller hourglass makes of it to what a unit on a skip connection does, runs one more unit and interpolates

@@ -26,7 +26,7 @@ CONTROL = "the same backbone with the mean over all positions and a linear layer
 RATES = (3e-3, 1e-2, 3e-2)
 PROFILES = {
     "quick": {"epochs": 1, "images": 640, "val": 200, "size": 96, "batch": 32},
-    "record": {"epochs": 10, "images": 1600, "val": 1000, "size": 96, "batch": 32},
+    "record": {"epochs": 8, "images": 1600, "val": 1000, "size": 96, "batch": 32},
 }
 
 CLASSES = 10

@@ -13,7 +13,7 @@ def frames(n: int, seed: int = 0, side: int = 24) -> tuple[Tensor, Tensor, Tenso
     """Two signals, each wanted inside the frames of one colour.
 
     The signals are noise between -1 and 1. Two red frames and two blue ones, each colour in a channel of its own, are
-    outlines one place thick and 7 to 13 places high and wide, at random places. The first signal is wanted inside the
+    outlines one place thick and 9 to 17 places high and wide, at random places. The first signal is wanted inside the
     red frames, the second inside the blue ones; elsewhere the target is 0. The channels of x are named by
     ``FRAME_CHANNELS``.
 
@@ -26,7 +26,7 @@ def frames(n: int, seed: int = 0, side: int = 24) -> tuple[Tensor, Tensor, Tenso
     generator = torch.Generator().manual_seed(seed)
     x, inside = torch.zeros(n, len(FRAME_CHANNELS), side, side), torch.zeros(n, 2, side, side, dtype=torch.bool)
     x[:, :2] = 2 * torch.rand(n, 2, side, side, generator=generator) - 1
-    sides = torch.randint(7, 14, (n, 2, 2, 2), generator=generator)  # picture, colour, frame, height and width
+    sides = torch.randint(9, 18, (n, 2, 2, 2), generator=generator)  # picture, colour, frame, height and width
     corners = (torch.rand(sides.shape, generator=generator) * (side - sides + 1)).long()
     for b in range(n):
         for colour in range(2):

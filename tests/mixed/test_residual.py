@@ -204,6 +204,6 @@ def test_the_frames_say_what_is_wanted_inside_which():
     for lines, within in zip(x[:, 2:4].flatten(0, 1), inside.flatten(0, 1), strict=True):
         around = nn.functional.max_pool2d(within[None].float(), 3, 1, 1)[0]
         assert ((around == 1) <= (lines.bool() | within)).all()  # what touches an inside is inside or a line
-        assert 2 * 5 * 5 / 2 <= within.sum() <= 2 * 11 * 11
+        assert 2 * 7 * 7 / 2 <= within.sum() <= 2 * 15 * 15
     assert torch.equal(x, tasks.residual.frames(16, seed=3)[0])
     assert not torch.equal(x, tasks.residual.frames(16, seed=4)[0])
