@@ -26,11 +26,11 @@ class BareWeights(CSRA):
 
 @torch.no_grad()
 def bare_weights(cls: type[nn.Module] = BareWeights) -> float:
-    """Score of a class when its classifier is made 10 times as long, as a multiple of the score before."""
+    """Size of a class's scores when its classifier is made 10 times as long, as a multiple of that before."""
     module, x = _fresh(cls), _maps()
-    before = module(x)
+    before = module(x)[:, 0].abs().sum()
     module.weight[:, 0] *= 10
-    return float((module(x) / before)[:, 0].mean())
+    return float(module(x)[:, 0].abs().sum() / before)
 
 
 @error(

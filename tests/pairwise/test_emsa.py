@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 import attn
+from attn import tasks
 from attn.contract import subject
 
 
@@ -195,3 +197,30 @@ def test_a_query_feels_the_others_through_the_norm():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         attn.create("emsa", 64, **options)
+
+
+def test_every_visitor_has_one_house():
+    x, target = tasks.emsa.houses(8, seed=3)
+    assert x.shape == (8, 13, 8, 8)
+    address, hand = x[:, :6, ::2, ::2].flatten(2), x[:, 6:12].flatten(2)
+    assert torch.equal(x[:, :6], x[:, :6, ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3))
+    right = torch.einsum("ncq,nck->nqk", hand, address) == 6  # no two houses have one address
+    assert (right.sum(2) == 1).all()
+    guests = x[:, 12, ::2, ::2].flatten(1)
+    torch.testing.assert_close(right.float() @ guests[:, :, None], target.flatten(2).mT)
+    assert guests.mean(1).abs().max() < 1e-6 < tasks.emsa.houses(8, seed=3, spread=1)[0][:, 12].mean((1, 2)).abs().min()
+    assert torch.equal(x, tasks.emsa.houses(8, seed=3)[0])
+    assert not torch.equal(x, tasks.emsa.houses(8, seed=4)[0])
+
+
+def test_narrow_heads_need_the_mixing():
+    x, target = tasks.emsa.houses(256)
+    new, new_target = tasks.emsa.houses(128, seed=1)
+    errors = []
+    for mix, steps in ((True, 250), (False, 150)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            block = attn.create("emsa", 16, reduction=2, mix=mix)
+            model = nn.Sequential(nn.Conv2d(13, 16, 1), block, nn.Conv2d(16, 1, 1))
+        errors.append(tasks.error(tasks.learn(model, x, target, steps, lr=0.02, batch=16), new, new_target))
+    assert errors[0] < 0.1 < 0.2 < errors[1]
