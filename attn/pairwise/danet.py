@@ -99,9 +99,9 @@ class DualAttention(nn.Module):
     Differs: the paper's formula of the channels is the default, the authors' code is ``flipped=True``. Their modules
     stand in a segmentation head, each behind a 3×3 convolution of its own and before another; the sum of the two is
     taken there, and so counts the shortcut twice. Here both read one map, it is added once, and a fresh module returns
-    it unchanged. The paper's text puts a BN and a ReLU behind B, C and D, which the first author took back (issue 45
-    of their repository). Where C < r one channel stays in B and C, where theirs has none left. Scores are
-    taken of numbers scaled down and are scaled back in float32, so that no product overflows in float16.
+    it unchanged. Up to its third version the paper puts a BN and a ReLU behind B, C and D, which the first author took
+    back (issues 45 and 61 of their repository). Where C < r one channel stays in B and C, where theirs has none left.
+    Scores are taken of numbers scaled down and are scaled back in float32, so that no product overflows in float16.
     """
 
     def __init__(self, channels: int, *, reduction: int = 8, branch: str = "both", flipped: bool = False):

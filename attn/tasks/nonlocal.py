@@ -20,7 +20,7 @@ def noisy(n: int, seed: int = 0, side: int = 12, kinds: int = 4, block: int = 1)
         side: of the map. block: the side of the squares of one kind, which divides ``side``.
 
     Returns:
-        x (n 8 H W), and the target, which is x without the noise.
+        x (n 16 H W), and the target, which is x without the noise.
     """
     generator = torch.Generator().manual_seed(seed)
     looks = torch.randn(n, CHANNELS, kinds, generator=generator)
