@@ -9,7 +9,7 @@ from torch.nn import functional as F
 SIGNS = 6  # of an address
 
 
-def houses(n: int, seed: int = 0, side: int = 8, spread: float = 0.0) -> tuple[Tensor, Tensor]:
+def houses(n: int, seed: int = 0, side: int = 8) -> tuple[Tensor, Tensor]:
     """Every visitor wants to know how many guests are in the house whose address is in his hand.
 
     A house stands on 2 × 2 positions. Its address of six signs, +1 or -1 each, is on all four, and so is how many
@@ -18,7 +18,6 @@ def houses(n: int, seed: int = 0, side: int = 8, spread: float = 0.0) -> tuple[T
 
     Args:
         side: of the map, even, 16 at most: there are 64 addresses.
-        spread: how much the mean over the houses of a map deviates from map to map; without, it is zero in each.
 
     Returns:
         x (n 13 H W), the address on the house, the address in hand and the guests here; and the target (n 1 H W).
@@ -28,7 +27,7 @@ def houses(n: int, seed: int = 0, side: int = 8, spread: float = 0.0) -> tuple[T
     numbers = torch.rand(n, 2**SIGNS, generator=generator).argsort(1)[:, :count]  # n houses
     addresses = 2.0 * (numbers[:, :, None] >> torch.arange(SIGNS) & 1) - 1  # n houses 6
     guests = torch.randn(n, count, generator=generator)
-    guests = guests - guests.mean(1, keepdim=True) + spread * torch.randn(n, 1, generator=generator)
+    guests = guests - guests.mean(1, keepdim=True)
     wanted = torch.randint(count, (n, side * side), generator=generator)  # n N
     rows = torch.arange(n)[:, None]
     here = torch.cat([addresses, guests[:, :, None]], 2).mT.unflatten(2, (side // 2, -1))  # n 7 side/2 side/2

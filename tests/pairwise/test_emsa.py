@@ -208,7 +208,7 @@ def test_every_visitor_has_one_house():
     assert (right.sum(2) == 1).all()
     guests = x[:, 12, ::2, ::2].flatten(1)
     torch.testing.assert_close(right.float() @ guests[:, :, None], target.flatten(2).mT)
-    assert guests.mean(1).abs().max() < 1e-6 < tasks.emsa.houses(8, seed=3, spread=1)[0][:, 12].mean((1, 2)).abs().min()
+    assert guests.mean(1).abs().max() < 1e-6
     assert torch.equal(x, tasks.emsa.houses(8, seed=3)[0])
     assert not torch.equal(x, tasks.emsa.houses(8, seed=4)[0])
 
