@@ -246,8 +246,10 @@ def unknown(kind: str, value: Any, good: Iterable[str], also: dict[str, str] | N
     """One line for a value that does not exist: the value, the nearest good ones, and all of them if they are few."""
     good, also = [str(g) for g in good], also or {}
     lowered = {g.lower(): g for g in good} | {a.lower(): g for a, g in also.items()}
-    close = difflib.get_close_matches(str(value).lower(), lowered, n=3, cutoff=0.5)
-    nearest = list(dict.fromkeys(lowered[c] for c in close))
+    word = str(value).lower()
+    close = [c for c in lowered if sorted(c) == sorted(word)]  # of two letters exchanged difflib makes little
+    close += difflib.get_close_matches(word, lowered, n=3, cutoff=0.5)
+    nearest = list(dict.fromkeys(lowered[c] for c in close))[:3]
     text = f"unknown {kind} {value!r}"
     if nearest:
         text += f"; did you mean {' or '.join(repr(n) for n in nearest)}?"
