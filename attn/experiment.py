@@ -21,6 +21,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 import tokenize
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -319,7 +321,7 @@ def _task_plan(task, slug, options, at_hand, condition, seed, profile, device, g
         augment={},
         curve=True,
         threads=1,
-        data_hash=_code_hash(Path(task.__file__).read_text("utf-8")),
+        data_hash=_task_hash(task),
         weights_hash=None,
         module_hash=_module_hash(slug),
         versions=versions(),
@@ -371,6 +373,14 @@ def _module_hash(slug: str) -> str | None:
         return None
     cls = CONTROLS[slug] if slug in CONTROLS else registry.card(slug).cls
     return _code_hash(Path(inspect.getsourcefile(cls)).read_text("utf-8"))
+
+
+def _task_hash(task: ModuleType) -> str:
+    """Over the code of a small task, and of the other tasks that it takes something from."""
+    names = {task.__name__, *(getattr(value, "__module__", "") or "" for value in vars(task).values())}
+    own = sorted(name for name in names if name.startswith(f"{task.__package__}."))
+    hashes = [_code_hash(Path(sys.modules[name].__file__).read_text("utf-8")) for name in own]
+    return hashes[0] if len(hashes) == 1 else _digest("".join(hashes).encode())
 
 
 def _code_hash(source: str) -> str:

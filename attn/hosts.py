@@ -437,7 +437,7 @@ def s2mlp(
     layer.
 
     Args:
-        place: ``"component"``, in each block, behind its first LayerNorm and before the addition.
+        place: ``"blocks"``, in each block, behind its first LayerNorm and before the addition.
         make: gives the module for a number of channels.
         patches: side and stride of the convolution that opens each stage. widths: channels of each stage.
         depths: blocks in each stage.
@@ -700,7 +700,6 @@ _INVERTED = {
 }
 _UNIT = {"unit": PLACES["unit"]}
 _PAIRS = {"pairs": "behind the last unit, for every pair of a class and a query"}
-_COMPONENT = {"component": "in each block, behind its first LayerNorm and before the addition"}
 _BETWEEN = {"between": "in the first three stages, each between two residual units"}
 _GROUPS = {"group": "in each group, behind its residual blocks and before its last convolution"}
 
@@ -734,12 +733,12 @@ TRUNKS = {
             ("Large", (2, 2, 18, 2), 96),
         )
     },
-    "s2mlp_small7": Trunk("S2-MLPv2-Small/7", s2mlp, _COMPONENT, False),
+    "s2mlp_small7": Trunk("S2-MLPv2-Small/7", s2mlp, _EACH, False),
     "s2mlp_medium7": Trunk(
-        "S2-MLPv2-Medium/7", functools.partial(s2mlp, widths=(256, 512), depths=(7, 17)), _COMPONENT, False
+        "S2-MLPv2-Medium/7", functools.partial(s2mlp, widths=(256, 512), depths=(7, 17)), _EACH, False
     ),
     "s2mlp_small14": Trunk(
-        "S2-MLPv2-Small/14", functools.partial(s2mlp, patches=(14, 1), widths=(384, 384)), _COMPONENT, False
+        "S2-MLPv2-Small/14", functools.partial(s2mlp, patches=(14, 1), widths=(384, 384)), _EACH, False
     ),
     "resnet12": Trunk("ResNet-12", resnet12, _PAIRS, False),
     **{

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the small tasks share; each has tests of its own beside those of its mechanism."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 import attn
-from attn import tasks
+from attn import experiment, tasks
 
 
 def test_every_mechanism_has_a_task():
@@ -54,3 +55,14 @@ def test_the_error_is_a_share_of_the_variance():
     nn.init.zeros_(constant.weight)
     nn.init.constant_(constant.bias, float(target.mean()))
     assert tasks.error(constant, x, target) == pytest.approx(1, abs=1e-2)
+
+
+def test_a_plan_hashes_the_other_tasks_that_its_own_takes_from(monkeypatch, tmp_path):
+    """CSRA's sheets show RAM's handwriting, so a change there makes other records; RAM takes from nobody."""
+    ram, csra = tasks.of("ram"), tasks.of("csra")
+    before = experiment._task_hash(ram), experiment._task_hash(csra)
+    assert before[0] == experiment._code_hash(Path(ram.__file__).read_text("utf-8"))
+    changed = tmp_path / "ram.py"
+    changed.write_text(Path(ram.__file__).read_text("utf-8") + "\nMORE = 1\n", "utf-8")
+    monkeypatch.setattr(ram, "__file__", str(changed))
+    assert not {*before} & {experiment._task_hash(ram), experiment._task_hash(csra)}

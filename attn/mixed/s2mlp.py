@@ -52,7 +52,7 @@ def _moved(x: Tensor, dim: int, step: int) -> Tensor:
     order="C²·H·W + C²/r",
     hosts=tuple(
         Host(
-            *(f"s2mlp_{size}", "component", count, f"the equations, C/4 hidden units, the layout of {layout}"),
+            *(f"s2mlp_{size}", "blocks", count, f"the equations, C/4 hidden units, the layout of {layout}"),
             {"residual": False},
             printed=(Printed(f"S²-MLPv2, {table}", params, macs, why=why),),
         )
