@@ -377,9 +377,10 @@ def _module_hash(slug: str) -> str | None:
 
 def _task_hash(task: ModuleType) -> str:
     """Over the code of a small task, and of the other tasks that it takes something from."""
-    names = {task.__name__, *(getattr(value, "__module__", "") or "" for value in vars(task).values())}
-    own = sorted(name for name in names if name.startswith(f"{task.__package__}."))
-    hashes = [_code_hash(Path(sys.modules[name].__file__).read_text("utf-8")) for name in own]
+    there = {getattr(value, "__module__", None) or "" for value in vars(task).values()} - {task.__name__}
+    others = sorted(name for name in there if name.startswith(f"{__package__}.tasks."))
+    files = [task.__file__, *(sys.modules[name].__file__ for name in others)]
+    hashes = [_code_hash(Path(file).read_text("utf-8")) for file in files]
     return hashes[0] if len(hashes) == 1 else _digest("".join(hashes).encode())
 
 
