@@ -197,7 +197,7 @@ def _add_at(parser: _Parser, **settings) -> None:
 def _list(args) -> None:
     """List the mechanisms, family by family.
 
-    The parameters are those at 256 channels with the paper's options; the last column says how the cost grows, in
+    The parameters are those at 256 channels with the default options; the last column says how the cost grows, in
     the letters of book/notation.md."""
     from .measure import Table
 

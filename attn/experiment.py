@@ -232,7 +232,7 @@ def plan(
 
     task = _task(slug)
     for kind, value, good in (
-        ("profile", profile, task.PROFILES if task else PROFILES),
+        ("profile", profile, PROFILES),
         ("condition", condition, ("plain", TASK_CONTROL) if task else CONDITIONS),
     ):
         if value not in good:
@@ -247,6 +247,7 @@ def plan(
 
     given = {k: v for k, v in (("epochs", epochs), ("lr0", lr0)) if v is not None}
     if task:
+        profile = "record" if profile == "full" else profile  # there is nothing larger: these tasks are small
         at_hand = {"data": data, "model": model, "at": at, "start": start, "weights": weights, "base": base}
         return _task_plan(task, slug, options, at_hand, condition, seed, profile, device, given)
     set_up = {"size": SIZES.get(data, 320), "knobs": {}, "own_rate": 1.0, **PROFILES[profile]}
@@ -445,7 +446,8 @@ def run(
             mAP50; where it has not been made, the quick profile starts from random weights (its plan says
             ``weights: null``) and every other refuses. None always starts from random weights.
         condition: one of ``CONDITIONS``; of a small task ``"plain"`` or ``"control"``.
-        profile: one of ``PROFILES``, or of the task's. epochs, lr0: instead of the profile's.
+        profile: one of ``PROFILES``; of a small task ``"full"`` is ``"record"``, which the plan then says. epochs, lr0:
+            instead of the profile's.
         fit: what trains, ``fit(plan, progress) -> dict``; by default ``attn.tasks.fit`` where the card gives the
             detector no way to take the mechanism, else ``attn.yolo.fit.fit``.
         progress: True for a bar, or a function of steps done, steps in all and a word.
@@ -848,7 +850,8 @@ def _judge(arms: list[tuple[Row, list[float], float]], full: bool) -> tuple[list
     prior = _prior(*zip(*many, strict=True)) if len(many) >= LEAGUE else None
     if prior:
         notes.append(
-            f"Intervals: paired t, variance shrunk over {len(many)} mechanisms (prior of {prior[1]:.1f} degrees)."
+            f"Intervals: paired t; each variance is shrunk towards that of all {len(many)} mechanisms, "
+            f"which counts for {prior[1]:.1f} degrees of freedom."
         )
     elif many:
         notes.append(f"Intervals: plain paired t; fewer than {LEAGUE} mechanisms share no variance.")

@@ -772,7 +772,7 @@ def league(data: str, at: str, profile: str = "record") -> League:
     where = {"options": {}, "condition": "plain", "start": "plain", "weights": "early", "model": "yolov5n.yaml"}
     where |= {"data": data, "at": at, "profile": profile}
     found = [record for slug in slugs for record in experiment.read(slug, **where)]
-    arms, notes = {slug: [] for slug in slugs}, {}
+    arms, notes = {slug: [] for slug in slugs}, []
     if found:
         compared = [experiment.compare(slugs, to="none", records=found)]
         if beside := [record for record in found if len(record.controls) > 1]:
@@ -780,13 +780,15 @@ def league(data: str, at: str, profile: str = "record") -> League:
         squares = compared[1].rows if beside else []
         for row in compared[0].rows:
             arms[row.setup["slug"]].append((row, *(square for square in squares if square.setup == row.setup)))
-        notes = dict.fromkeys(note for one in compared for note in one.notes)
+        said = {note: [one for one in compared if note in one.notes] for one in compared for note in one.notes}
+        which = ("Beside the plain detector. ", "Beside the other control. ")
+        notes = [("" if len(of) == len(compared) else which[compared.index(of[0])]) + note for note, of in said.items()]
     side = experiment.SIZES[data] // stride
     entries = [
         Entry(facts, facts.params(channels), facts.macs(channels, side, side), arms[facts.slug])
         for facts in map(registry.card, slugs)
     ]
-    return League(data, at, profile, entries, list(notes))
+    return League(data, at, profile, entries, notes)
 
 
 @_styled

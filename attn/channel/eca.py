@@ -46,7 +46,8 @@ def _macs(C: int, H: int, W: int, kernel_size: int | None = None) -> int:
     studied={"kernel_size": (3, 5, 7, 9)},
     hosts=(
         Host(
-            *("resnet50", "residual", 25_557_112, "abstract: 80 more; released k3557", {"kernel_size": RELEASED}),
+            *("resnet50", "residual", 25_557_112, "abstract: 80 more; released, with kernels of 3, 5, 5 and 7"),
+            {"kernel_size": RELEASED},
             printed=(
                 Printed(
                     "ECA, Table 3",

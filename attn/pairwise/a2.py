@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the attn authors
 # SPDX-License-Identifier: Apache-2.0
-"""Double attention: n maps gather n descriptors from all positions, and every position takes its own mixture of them.
+"""Double attention: maps gather descriptors from all positions, and every position takes its own mixture of them.
 
 Yunpeng Chen, Yannis Kalantidis, Jianshu Li, Shuicheng Yan, Jiashi Feng: A²-Nets: Double Attention Networks, 2018,
 arXiv:1810.11579; Section 3 (gathering, distribution, the block).

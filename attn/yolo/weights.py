@@ -43,8 +43,13 @@ class Transfer:
     opened: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        reasons = ", ".join(dict.fromkeys(self.skipped.values()))
-        left = f"; {len(self.skipped)} skipped ({reasons})" if self.skipped else ""
+        why: dict[str, list[str]] = {}
+        for name, reason in self.skipped.items():
+            why.setdefault(reason, []).append(name)
+        left = "".join(
+            f"; {len(names)} skipped, {names[0]}{' and others' if len(names) > 1 else ''} ({reason})"
+            for reason, names in why.items()
+        )
         ones = f"; α is 1 at {', '.join(self.opened)}, as the source was trained without α" if self.opened else ""
         return f"{self.copied} of {self.total} tensors copied, {self.wrong} of them to a wrong layer{left}{ones}"
 
@@ -139,8 +144,8 @@ def _pair(source: Weights, target: Weights) -> tuple[dict[str, str], dict[str, s
         if ours.get(address) in pairs or theirs.get(address) in pairs.values():
             continue
         name, place = ours.get(address), theirs.get(address)
-        a = tuple(source.tensors[name].shape) if name else "no tensor"
-        b = tuple(target.tensors[place].shape) if place else "no tensor"
+        a = tuple(source.tensors[name].shape) if name else "not there"
+        b = tuple(target.tensors[place].shape) if place else "not there"
         attention = bool(_ATTENTION.search(address[2]))
         bn = (*address[:2], address[2].removesuffix("conv.weight") + "bn.weight")
         if a == b:
@@ -157,5 +162,7 @@ def _pair(source: Weights, target: Weights) -> tuple[dict[str, str], dict[str, s
                 f"{classes[0]} classes in the source, {classes[1]} in the target"
                 if not attention and classes[0] != classes[1]
                 else f"{a} in the source, {b} in the target"
+                if place
+                else "not in the target"
             )
     return pairs, skipped

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import attn
-from attn import experiment, measure, viz
+from attn import experiment, hosts, measure, viz
 from attn.registry import Card
 
 DETECTOR = {
@@ -46,7 +46,6 @@ def mechanisms(source: Path) -> str:
     """Every mechanism by family, with its cost, its place in a detector and its short runs."""
     leagues = [viz.league(*RUNS), viz.league(*INSTEAD)]
     arms = {entry.card.slug: [plain for plain, *_ in entry.arms] for league in leagues for entry in league.entries}
-    notes = dict.fromkeys(note for league in leagues for note in league.notes)
     for slug in attn.names():
         if attn.card(slug).detector is None and experiment.read(slug, profile="record", condition="plain"):
             arms[slug] = experiment.compare(slug, profile="record").rows
@@ -82,7 +81,7 @@ def mechanisms(source: Path) -> str:
             )
         )
         family = c.family
-    return "\n\n".join([table(head, rows), " ".join(notes)]).strip()
+    return table(head, rows)
 
 
 def budgets(source: Path) -> str:
@@ -108,7 +107,7 @@ def budgets(source: Path) -> str:
                 f"{100 * share:.2g} %",
                 f"{once:,}",
                 growth,
-                "; ".join(kept) or "yes",
+                "; ".join(dict.fromkeys(kept)) or "yes",
             )
         )
     return table(head, rows)
@@ -117,8 +116,8 @@ def budgets(source: Path) -> str:
 def trunks(source: Path) -> str:
     """The papers' own networks as they are rebuilt here, to the last parameter."""
     head = {"mechanism": ":--", "network": ":--", "parameters": "--:", "what the count stands for": ":--"}
-    hosts = ((c, c.hosts[0]) for c in map(attn.card, attn.names()) if c.hosts)
-    return table(head, [(link(c, source), host.trunk, f"{host.params:,}", host.source) for c, host in hosts])
+    found = ((c, c.hosts[0]) for c in map(attn.card, attn.names()) if c.hosts)
+    return table(head, [(link(c, source), hosts.TRUNKS[h.trunk].words, f"{h.params:,}", h.source) for c, h in found])
 
 
 def resolution(source: Path) -> str:
