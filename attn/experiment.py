@@ -664,6 +664,8 @@ class Comparison:
     _HEAD = ("mechanism", "beside", "n", "difference", "95 % interval", "engagement", "verdict")
 
     def _cells(self) -> list[tuple[str, ...]]:
+        """The table, its head first; without verdicts it has no column for them."""
+
         def one(row: Row) -> tuple[str, ...]:
             interval = "one pair: none" if row.low is None else f"{row.low:+.4f} to {row.high:+.4f}"
             verdict = row.verdict
@@ -676,13 +678,14 @@ class Comparison:
                 f"{row.difference:+.4f}",
                 interval,
                 "–" if row.engagement is None else f"{row.engagement:.4f}",
-                verdict or "–",
+                verdict,
             )
 
-        return [one(row) for row in self.rows]
+        table = [self._HEAD, *map(one, self.rows)]
+        return table if any(row.verdict for row in self.rows) else [row[:-1] for row in table]
 
     def __str__(self) -> str:
-        table = [self._HEAD, *self._cells()]
+        table = self._cells()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
         return "\n".join([f"Difference of {self.metric} to the control", *lines, *self.notes])
@@ -690,8 +693,9 @@ class Comparison:
     __repr__ = __str__
 
     def _repr_markdown_(self) -> str:
-        lines = [" | ".join(row) for row in (self._HEAD, ["---"] * len(self._HEAD), *self._cells())]
-        table = "\n".join(f"| {line} |" for line in lines)
+        head, *rows = self._cells()
+        lines = [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
+        table = "\n".join(f"| {line} |" for line in lines).replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}")
         return f"Difference of {self.metric} to the control\n\n{table}\n\n" + "\n\n".join(self.notes)
 
 
@@ -770,7 +774,8 @@ def _tuned(slug: str, found: list[Record], remarks: dict[str, None]) -> list[Rec
             for rate in [rate for rate in rates if len(rates[rate]) < most]:
                 remarks[f"Left out: {who} at {rate:g}, with {len(rates.pop(rate))} seeds of {most}."] = None
             if rates:
-                rate = max(rates, key=lambda r: sum(run.metrics["tuning"] for run in rates[r].values()))
+                # Of rates that are level the smallest, whatever the order of the files.
+                rate = max(rates, key=lambda r: (sum(run.metrics["tuning"] for run in rates[r].values()), -r))
                 best[condition] = rates[rate]
                 tried = ", ".join(f"{r:g}" for r in sorted(rates))
                 chosen_by = f", the best of {tried} on other examples" if len(rates) > 1 else ""

@@ -108,9 +108,14 @@ class Table(list):
         return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """So many digits, and all those in front of the point where these are more: 0.0123, 1,620."""
+    return f"{value:,.0f}" if abs(value) >= 10**digits - 0.5 else f"{value:.{digits}g}"
+
+
 def _text(key: str, value: Any) -> str:
     if isinstance(value, float):
-        return f"{100 * value:.3g} %" if key.startswith("share") else f"{value:.4g}"
+        return f"{significant(100 * value)} %" if key.startswith("share") else significant(value, 4)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -371,7 +376,7 @@ def _spread(values: list[float] | None, unit: float = 1) -> str:
     """Median and quartiles with three digits."""
     if not values:
         return "–"
-    low, middle, high = (f"{unit * v:.3g}" for v in values)
+    low, middle, high = (significant(unit * v) for v in values)
     return f"{middle} ({low}–{high})"
 
 

@@ -595,14 +595,16 @@ def scatter(
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, handletextpad=0.1, borderpad=0)
     axes.autoscale_view()
     at = {n: axes.transData.transform(p) * points_an_inch / figure.dpi for n, p in points.items()}
-    right = axes.transAxes.transform((1, 0))[0] * points_an_inch / figure.dpi
+    left, right = (axes.transAxes.transform((x, 0))[0] * points_an_inch / figure.dpi for x in (0, 1))
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at.values()]
     for name, (x, y) in at.items():
         wide = 6 * len(name)  # points, of 9 pt text
         for dx, dy in ((6, -5), (-6 - wide, -5), (-wide / 2, 6), (-wide / 2, -15)):
             box = (x + dx, y + dy, x + dx + wide, y + dy + 10)
-            if box[2] <= right and all(
-                box[0] >= t[2] or box[2] <= t[0] or box[1] >= t[3] or box[3] <= t[1] for t in taken
+            if (
+                left <= box[0]
+                and box[2] <= right
+                and all(box[0] >= t[2] or box[2] <= t[0] or box[1] >= t[3] or box[3] <= t[1] for t in taken)
             ):
                 taken.append(box)
                 axes.annotate(name, points[name], (dx, dy + 2), textcoords="offset points")
@@ -739,7 +741,7 @@ def _result(row, verdict: bool) -> dict[str, str]:
         cells = {"beside": "plain" if row.control == "none" else row.control, "pairs": str(row.n)}
         cells["difference"] = f"{row.difference:+.4f}"
         if row.low is not None:
-            cells["95 % interval"] = f"{row.low:+.4f} to {row.high:+.4f}"
+            cells["95 % interval"] = f"{row.low:+.4f} to {row.high:+.4f}".replace(" ", "\N{NO-BREAK SPACE}")
             cells["could have shown"] = f"{row.detectable:.4f}"
             cells["p"] = f"{row.p:.2g}"
         if row.engagement is not None:

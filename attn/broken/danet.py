@@ -78,7 +78,7 @@ def side_of_seven(cls: type[nn.Module] = SideOfSeven) -> int:
 
 @error(
     kind="layer missing or added",
-    found="the same file",
+    found="xmu-xiaoma666/External-Attention-pytorch, `model/attention/DANet.py`",
     caught="tests/pairwise/test_danet.py::test_a_fresh_module_returns_its_input",
 )
 class NoShortcut(DualAttention):

@@ -32,7 +32,8 @@ def cut_share(cls: type[nn.Module] = CutShare) -> float:
 
 @error(
     kind="NaN at the edge",
-    found="the same files",
+    found="`MODELS/attention.py` of Christian-lyc/NAM at `6e8d3e3`, the authors' own; "
+    "`models/Models/Attention/NAMAttention.py` of iscyy/yoloair at `ca55875`",
     caught="tests/mixed/test_nam.py::test_without_any_scale_every_gate_is_a_half[dtype0]",
 )
 class NoFloor(NAM):
