@@ -185,7 +185,7 @@ def test_short_runs_are_those_of_the_league(tool, monkeypatch):
     table = tables.mechanisms(ROOT)
     found = {r[1].split("`")[1]: r[-1].strip(" |") for r in rows(table)}
     assert {slug: runs for slug, runs in found.items() if attn.card(slug).detector} == {
-        slug: "+0.0013 (-0.0010\xa0to\xa0+0.0035)" if slug == "se" else "–"
+        slug: "+0.0013 (-0.0010 to +0.0035)" if slug == "se" else "–"
         for slug in attn.names()
         if attn.card(slug).detector
     }

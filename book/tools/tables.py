@@ -19,7 +19,6 @@ DETECTOR = {
     "replace": "instead of a convolution",
     None: "none: a small task of its own",
 }
-NBSP = "\N{NO-BREAK SPACE}"  # an interval stands on one line
 RUNS = ("digits", "after:C3[1]")  # the short runs that these pages quote, as the league has them
 INSTEAD = ("digits", "replace:C3[1].m.cv2")  # of what replaces a convolution
 
@@ -66,7 +65,7 @@ def mechanisms(source: Path) -> str:
         runs = [
             f"{row.difference:+.4f}"
             + ("" if c.detector else " accuracy")
-            + ("" if row.low is None else " " + f"({row.low:+.4f} to {row.high:+.4f})".replace(" ", NBSP))
+            + ("" if row.low is None else f" ({row.low:+.4f} to {row.high:+.4f})")
             + ("" if row.current else ", earlier version")
             + row.mechanism.removeprefix(c.slug)
             for row in arms.get(c.slug, [])
